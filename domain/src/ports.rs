@@ -1,0 +1,131 @@
+//! What the parts ask of each other. The traits stand here so that the crates that implement them never meet.
+
+use std::fmt::Debug;
+
+use arrow_array::RecordBatch;
+use async_trait::async_trait;
+use uuid::Uuid;
+
+use crate::civil::Micros;
+use crate::dead_letter::DeadLetter;
+use crate::error::Result;
+use crate::feeds::Feed;
+use crate::forecast::{ForecastRun, SeriesSet};
+use crate::ids::Pipeline;
+use crate::position::{LogIdentity, PartitionRange, TopicState};
+use crate::principal::Principal;
+
+/// A Parquet file that is written but not yet part of a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StagedFile {
+    /// Path below the table's root.
+    pub path: String,
+    /// Partition value `period`.
+    pub period: String,
+    /// Size in bytes.
+    pub size_bytes: u64,
+    /// Rows in it.
+    pub rows: u64,
+    /// Delta statistics as JSON text.
+    pub stats: String,
+    /// When it was written.
+    pub written_at: Micros,
+}
+
+/// The unit of the commit protocol: it is committed or dropped as a whole, and keeps its id on every attempt.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// The same on every attempt.
+    pub id: Uuid,
+    /// The feed, and so the table.
+    pub feed: Feed,
+    /// The pipeline whose positions move.
+    pub pipeline: Pipeline,
+    /// The topic.
+    pub topic: String,
+    /// The number of the topic's log.
+    pub log: i64,
+    /// For each partition, what the batch covers.
+    pub ranges: Vec<PartitionRange>,
+    /// The bad records in the ranges.
+    pub dead_letters: Vec<DeadLetter>,
+    /// The good records in the ranges, as written files.
+    pub files: Vec<StagedFile>,
+}
+
+/// How a commit ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CommitOutcome {
+    /// The batch stands in the table at this version.
+    Committed {
+        /// The table's version.
+        version: u64,
+    },
+    /// The batch was given up whole; the stored positions tell where to go on.
+    Dropped {
+        /// Why, for the log.
+        reason: String,
+    },
+}
+
+/// Appends batches of a feed with the positions that they end at. Positions are read from the table and nowhere else.
+#[async_trait]
+pub trait Append: Send + Sync + Debug {
+    /// What the feed's table knows of a topic, at its newest version.
+    async fn topic_state(&self, feed: Feed, pipeline: &Pipeline, topic: &str) -> Result<TopicState>;
+
+    /// Registers a log under the next number, with a position for each given partition, in a commit without rows.
+    /// `known` is what the caller saw: the call fails with [`crate::ErrorKind::Conflict`] if the table's logs have changed since.
+    async fn register_log(&self, request: RegisterLog<'_>) -> Result<i64>;
+
+    /// Writes rows as Parquet files below the feed's table. Several calls may run at once; nothing becomes visible.
+    async fn stage(&self, feed: Feed, rows: Vec<(String, RecordBatch)>) -> Result<Vec<StagedFile>>;
+
+    /// Commits dead letters and files of a batch and moves its positions, or drops it whole.
+    ///
+    /// An error means that the store could not be asked to the end: the caller must forget the batch, and read the stored positions
+    /// before it goes on.
+    async fn commit(&self, batch: &Batch) -> Result<CommitOutcome>;
+}
+
+/// A log to be registered.
+#[derive(Debug, Clone, Copy)]
+pub struct RegisterLog<'a> {
+    /// The feed, and so the table.
+    pub feed: Feed,
+    /// The pipeline that will read it.
+    pub pipeline: &'a Pipeline,
+    /// The topic.
+    pub topic: &'a str,
+    /// Which log.
+    pub identity: &'a LogIdentity,
+    /// What the caller saw.
+    pub known: &'a TopicState,
+    /// Next offset by partition; partitions not listed begin at 0.
+    pub positions: &'a [(i32, i64)],
+}
+
+/// Forecasts into the lake.
+#[async_trait]
+pub trait ForecastSink: Send + Sync + Debug {
+    /// Stores a run in `marts.forecasts`, in one commit; rows of the same keys, origin and model version are replaced.
+    /// Gives the table's new version.
+    async fn write_forecasts(&self, run: &ForecastRun) -> Result<u64>;
+}
+
+/// Long series out of the lake, forecasts into it.
+#[async_trait]
+pub trait Tables: ForecastSink {
+    /// Daily net units by tenant, store and sku of all rows that `principal` may see.
+    async fn daily_series(&self, principal: &Principal) -> Result<SeriesSet>;
+}
+
+/// Artefacts by name, below the lake's root.
+#[async_trait]
+pub trait Blobs: Send + Sync + Debug {
+    /// Stores an artefact whole; an existing one of that name is replaced.
+    async fn put(&self, name: &str, bytes: Vec<u8>) -> Result<()>;
+
+    /// Reads an artefact, or `None` when there is none of that name.
+    async fn get(&self, name: &str) -> Result<Option<Vec<u8>>>;
+}

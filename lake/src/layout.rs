@@ -1,0 +1,59 @@
+//! The version of a lake's layout, in `lake/_layout.json`: written once, by a conditional PUT, and checked at every start.
+
+use std::sync::Arc;
+
+use domain::{Error, ErrorKind, Result};
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
+use serde::{Deserialize, Serialize};
+
+use crate::error::store_error;
+
+/// The layout that this release reads and writes.
+pub const LAYOUT_VERSION: u32 = 1;
+
+/// The table property that names the columns' contract, and its value in this release.
+pub const CONTRACT_PROPERTY: &str = "intellicartel.contract";
+/// See [`CONTRACT_PROPERTY`].
+pub const CONTRACT_VERSION: &str = "1";
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Layout {
+    layout: u32,
+    created_by: String,
+    created_at: String,
+}
+
+/// Writes the layout into a new lake, or checks the one that is there.
+///
+/// # Errors
+/// [`ErrorKind::Incompatible`] when another layout stands there, or a text that is none.
+pub async fn ensure(root: &Arc<dyn ObjectStore>) -> Result<()> {
+    let key = Path::from("lake/_layout.json");
+    let layout = Layout {
+        layout: LAYOUT_VERSION,
+        created_by: format!("intellicartel {}", env!("CARGO_PKG_VERSION")),
+        created_at: domain::civil::format_instant(domain::civil::now()),
+    };
+    let text = serde_json::to_vec_pretty(&layout).map_err(|error| Error::internal(error.to_string()))?;
+    match root.put_opts(&key, PutPayload::from(text), PutMode::Create.into()).await {
+        Ok(_) => return Ok(()),
+        Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {}
+        Err(error) => return Err(store_error("lake/_layout.json", error)),
+    }
+    let read = async { root.get(&key).await?.bytes().await };
+    let stored = read.await.map_err(|error| store_error("lake/_layout.json", error))?;
+    match serde_json::from_slice::<Layout>(&stored) {
+        Ok(Layout { layout: LAYOUT_VERSION, .. }) => Ok(()),
+        Ok(Layout { layout, created_by, .. }) => Err(Error::new(
+            ErrorKind::Incompatible,
+            format!(
+                "the lake has layout {layout} (created by {created_by}), this release knows {LAYOUT_VERSION}: use the release that fits, or another lake.root"
+            ),
+        )),
+        Err(error) => Err(Error::new(
+            ErrorKind::Incompatible,
+            format!("lake/_layout.json is not a layout of ours ({error}): is lake.root right?"),
+        )),
+    }
+}

@@ -1,0 +1,23 @@
+//! The lake: Delta tables on S3 or a folder, and the only crate that commits to them.
+//!
+//! A [`Lake`] is opened at a root, checks that its store can hold the commit protocol ([`probe`]) and that its layout is known
+//! ([`layout`]), and then implements the ports of `domain` over its tables. How a commit is made safe is told in [`commit`];
+//! `docs/decisions/001-commit-protocol.md` says why it is so.
+
+pub mod append;
+pub mod blobs;
+pub mod commit;
+mod error;
+mod lake;
+pub mod layout;
+mod letters;
+pub mod log;
+pub mod probe;
+mod stage;
+pub mod store;
+pub mod table;
+pub mod tables;
+
+pub use lake::{Lake, LakeOptions};
+pub use store::{S3Settings, Store, StoreSettings};
+pub use table::Table;

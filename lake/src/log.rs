@@ -1,0 +1,268 @@
+//! A table's state, replayed from its Delta log: version, active files, application transactions and recent commit ids.
+//!
+//! The state is loaded once through delta-rs (checkpoint and tail) and from then on moves by reading single commit entries: that costs
+//! under a millisecond a commit and does not slow down with the age of the process, where delta-rs's own state does
+//! (`docs/decisions/001-commit-protocol.md`).
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use buoyant_kernel::RowVisitor as _;
+use buoyant_kernel::actions::LOG_TXN_SCHEMA;
+use buoyant_kernel::actions::visitors::SetTransactionVisitor;
+use deltalake::kernel::{Action, Add};
+use deltalake::logstore::{LogStoreRef, get_actions};
+use deltalake::table::state::DeltaTableState;
+use domain::{Error, ErrorKind, Result};
+
+use crate::error::delta_error;
+use crate::layout::{CONTRACT_PROPERTY, CONTRACT_VERSION};
+use crate::tables::PERIOD;
+
+/// The key under which a commit carries its id in commitInfo.
+pub(crate) const COMMIT_ID: &str = "commitId";
+
+/// Commit ids kept for [`Log::commit_of`]; an outcome is asked for within minutes, long before so many commits passed.
+const KEPT_COMMIT_IDS: usize = 4_096;
+
+/// A state that was not refreshed for longer is loaded anew: the entries after it might have been cleaned away, and a gap in the log must not be
+/// taken for its end. Far below the shortest log retention of a day.
+const TRUSTED_AGE_SECONDS: u64 = 600;
+
+/// A file that belongs to the table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ActiveFile {
+    /// Path below the table's folder.
+    pub path: String,
+    /// Partition value.
+    pub period: String,
+    /// Size in bytes.
+    pub size_bytes: u64,
+    /// When it was written, in milliseconds since 1970.
+    pub modified_ms: i64,
+    /// Delta statistics as JSON text.
+    pub stats: Option<String>,
+}
+
+/// A table's state at one version.
+#[derive(Debug, Clone)]
+pub struct Log {
+    name: String,
+    store: LogStoreRef,
+    version: u64,
+    files: Arc<BTreeMap<String, Arc<ActiveFile>>>,
+    transactions: HashMap<String, i64>,
+    commit_ids: VecDeque<(u64, String)>,
+    /// Entries up to this version are all known to exist, as of this instant.
+    refreshed_at: SystemTime,
+}
+
+impl Log {
+    /// Loads the newest version, or a given one.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] when there is no table; [`ErrorKind::Incompatible`] when it is not one that this release can handle.
+    pub async fn load(name: &str, store: LogStoreRef, version: Option<u64>) -> Result<Self> {
+        let refreshed_at = SystemTime::now();
+        let state = DeltaTableState::try_new(store.as_ref(), version).await.map_err(|error| load_error(name, version, error))?;
+        check_contract(name, &state)?;
+        let files = state.log_data().iter().map(|view| {
+            let file = ActiveFile {
+                path: view.path().into_owned(),
+                period: view.partition_values_map().remove(PERIOD).flatten().unwrap_or_default(),
+                size_bytes: u64::try_from(view.size()).unwrap_or(0),
+                modified_ms: view.modification_time(),
+                stats: view.stats(),
+            };
+            (file.path.clone(), Arc::new(file))
+        });
+        let files = Arc::new(files.collect());
+        let version = state.version();
+        let transactions = read_transactions(name, Arc::clone(&store), version).await?;
+        Ok(Self { name: name.to_owned(), store, version, files, transactions, commit_ids: VecDeque::new(), refreshed_at })
+    }
+
+    /// Reads the commits that came after this state.
+    ///
+    /// # Errors
+    /// Those of reaching the store; the state is unchanged or newer then, never half a commit.
+    pub async fn refresh(&mut self) -> Result<()> {
+        let asked_at = SystemTime::now();
+        let age = asked_at.duration_since(self.refreshed_at).map_or(u64::MAX, |age| age.as_secs());
+        if age > TRUSTED_AGE_SECONDS {
+            return self.reload().await;
+        }
+        while let Some(bytes) = self.read_entry(self.version + 1).await? {
+            let actions = get_actions(self.version + 1, &bytes).map_err(|error| delta_error(&self.name, error))?;
+            if actions.iter().any(|action| matches!(action, Action::Metadata(_) | Action::Protocol(_))) {
+                return self.reload().await;
+            }
+            self.apply(actions);
+        }
+        self.refreshed_at = asked_at;
+        Ok(())
+    }
+
+    async fn reload(&mut self) -> Result<()> {
+        let commit_ids = std::mem::take(&mut self.commit_ids);
+        let known = self.version;
+        *self = Self::load(&self.name, Arc::clone(&self.store), None).await?;
+        self.commit_ids = commit_ids;
+        // The ids of the commits in between matter to whoever waits for an unknown outcome.
+        for version in known + 1..=self.version {
+            if let Some(bytes) = self.read_entry(version).await? {
+                let actions = get_actions(version, &bytes).map_err(|error| delta_error(&self.name, error))?;
+                self.remember(version, &actions);
+            }
+        }
+        Ok(())
+    }
+
+    async fn read_entry(&self, version: u64) -> Result<Option<bytes::Bytes>> {
+        let doing = || format!("{}: reading version {version}", self.name);
+        self.store.read_commit_entry(version).await.map_err(|error| delta_error(&doing(), error))
+    }
+
+    fn apply(&mut self, actions: Vec<Action>) {
+        let version = self.version + 1;
+        self.remember(version, &actions);
+        let files = Arc::make_mut(&mut self.files);
+        for action in actions {
+            match action {
+                Action::Add(add) => {
+                    let file = active_file(add);
+                    files.insert(file.path.clone(), Arc::new(file));
+                }
+                Action::Remove(remove) => {
+                    files.remove(&remove.path);
+                }
+                Action::Txn(txn) => {
+                    self.transactions.insert(txn.app_id, txn.version);
+                }
+                _ => {}
+            }
+        }
+        self.version = version;
+    }
+
+    fn remember(&mut self, version: u64, actions: &[Action]) {
+        for action in actions {
+            let Action::CommitInfo(info) = action else { continue };
+            if let Some(id) = info.info.get(COMMIT_ID).and_then(|id| id.as_str()) {
+                self.commit_ids.push_back((version, id.to_owned()));
+            }
+        }
+        while self.commit_ids.len() > KEPT_COMMIT_IDS {
+            self.commit_ids.pop_front();
+        }
+    }
+
+    /// The version of the commit with this id, if it landed after `after`.
+    #[must_use]
+    pub(crate) fn commit_of(&self, id: &str, after: u64) -> Option<u64> {
+        self.commit_ids.iter().rev().take_while(|(version, _)| *version > after).find(|(_, known)| known == id).map(|(v, _)| *v)
+    }
+
+    /// The table's version.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The active files by path.
+    #[must_use]
+    pub fn files(&self) -> &Arc<BTreeMap<String, Arc<ActiveFile>>> {
+        &self.files
+    }
+
+    /// The version of an application transaction.
+    #[must_use]
+    pub fn transaction(&self, app_id: &str) -> Option<i64> {
+        self.transactions.get(app_id).copied()
+    }
+
+    /// All application transactions.
+    #[must_use]
+    pub fn transactions(&self) -> &HashMap<String, i64> {
+        &self.transactions
+    }
+
+    /// The Delta log under it.
+    #[must_use]
+    pub(crate) fn store(&self) -> &LogStoreRef {
+        &self.store
+    }
+}
+
+fn active_file(add: Add) -> ActiveFile {
+    ActiveFile {
+        period: add.partition_values.get(PERIOD).cloned().flatten().unwrap_or_default(),
+        size_bytes: u64::try_from(add.size).unwrap_or(0),
+        modified_ms: add.modification_time,
+        stats: add.stats,
+        path: add.path,
+    }
+}
+
+fn load_error(name: &str, version: Option<u64>, error: deltalake::DeltaTableError) -> Error {
+    let text = error.to_string();
+    match (version, &error) {
+        (None, deltalake::DeltaTableError::NotATable(_)) => Error::new(ErrorKind::NotFound, format!("there is no table {name} yet")),
+        (Some(version), _) if !matches!(error, deltalake::DeltaTableError::ObjectStore { .. }) => Error::new(
+            ErrorKind::NotFound,
+            format!("{name} has no version {version} that can still be read: `lake history {name}` lists them ({text})"),
+        ),
+        _ => delta_error(name, error),
+    }
+}
+
+/// Refuses tables whose contract, or whose features, this release does not know.
+fn check_contract(name: &str, state: &DeltaTableState) -> Result<()> {
+    let incompatible = |what: String| Err(Error::new(ErrorKind::Incompatible, format!("{name}: {what}")));
+    match state.metadata().configuration().get(CONTRACT_PROPERTY).map(String::as_str) {
+        Some(CONTRACT_VERSION) => {}
+        Some(other) => {
+            return incompatible(format!(
+                "its property {CONTRACT_PROPERTY} is {other}, this release knows {CONTRACT_VERSION}: use the release that fits"
+            ));
+        }
+        None => return incompatible(format!("it lacks the property {CONTRACT_PROPERTY}, so it is not a table of ours: is lake.root right?")),
+    }
+    let protocol = state.protocol();
+    let features: Vec<String> = protocol
+        .reader_features()
+        .into_iter()
+        .flatten()
+        .chain(protocol.writer_features().into_iter().flatten())
+        .map(ToString::to_string)
+        .filter(|feature| !matches!(feature.as_str(), "appendOnly" | "invariants"))
+        .collect();
+    if !features.is_empty() {
+        return incompatible(format!(
+            "another engine turned on {}, which this release does not read or write; restore the table to the version before",
+            features.join(", ")
+        ));
+    }
+    if state.metadata().configuration().contains_key("delta.setTransactionRetentionDuration") {
+        return incompatible("the property delta.setTransactionRetentionDuration would let stored positions expire: unset it".to_owned());
+    }
+    Ok(())
+}
+
+/// All application transactions at a version, in one scan of the log.
+async fn read_transactions(name: &str, store: LogStoreRef, version: u64) -> Result<HashMap<String, i64>> {
+    let read = move || -> buoyant_kernel::DeltaResult<HashMap<String, i64>> {
+        let engine = store.engine(None);
+        let snapshot =
+            buoyant_kernel::Snapshot::builder_for(store.root_url().as_str()).at_version(version).build(engine.as_ref())?;
+        let mut visitor = SetTransactionVisitor::default();
+        // Newest first; the visitor keeps the first of each id.
+        for batch in snapshot.log_segment().read_actions(engine.as_ref(), LOG_TXN_SCHEMA.clone())? {
+            visitor.visit_rows_of(batch?.actions.as_ref())?;
+        }
+        Ok(visitor.set_transactions.into_iter().map(|(id, txn)| (id, txn.version)).collect())
+    };
+    let failed = |what: String| Error::new(ErrorKind::Unavailable, format!("{name}: reading positions: {what}"));
+    tokio::task::spawn_blocking(read).await.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))
+}

@@ -1,0 +1,78 @@
+//! Asks a store, at every start, for what the commit protocol stands on: of concurrent creates of one key, exactly one wins.
+//!
+//! A sequential probe would pass on stores that check and then write, so the creates race, several times over.
+
+use std::sync::Arc;
+
+use domain::{Error, ErrorKind, Result};
+use futures::future::join_all;
+use futures::StreamExt;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
+use uuid::Uuid;
+
+use crate::error::store_error;
+
+const RACERS: usize = 16;
+const ROUNDS: usize = 4;
+
+/// Races creates of fresh keys below `_probe/` and removes them again.
+///
+/// # Errors
+/// [`ErrorKind::Incompatible`] when several creates of a round won; errors of reaching the store as they are.
+pub async fn probe_conditional_put(store: &Arc<dyn ObjectStore>) -> Result<()> {
+    for _ in 0..ROUNDS {
+        let key = Path::from(format!("_probe/{}", Uuid::new_v4()));
+        let racers = (0..RACERS).map(|racer| create(Arc::clone(store), key.clone(), racer));
+        let outcomes = join_all(racers).await;
+        let read = async { store.get(&key).await?.bytes().await };
+        let stored = read.await;
+        // What could not be removed is removed by a later start.
+        let _ = store.delete(&key).await;
+        let mut winners = Vec::new();
+        for (racer, outcome) in outcomes.into_iter().enumerate() {
+            if outcome? {
+                winners.push(racer.to_string());
+            }
+        }
+        let stored = stored.map_err(|error| store_error("start-up probe", error))?;
+        // No winner at all is a winner whose answer was lost on the way; what it wrote stands there all the same.
+        let sound = match winners.as_slice() {
+            [] => true,
+            [winner] => stored == winner.as_bytes(),
+            _ => false,
+        };
+        if !sound {
+            return Err(Error::new(
+                ErrorKind::Incompatible,
+                format!(
+                    "the store under lake.root is not safe for commits: {} of {RACERS} concurrent creates of one key were told that they won, \
+                     where one must; use a store with an atomic conditional PUT (If-None-Match), like AWS S3, SeaweedFS or a local folder",
+                    winners.len()
+                ),
+            ));
+        }
+    }
+    remove_left_overs(store).await;
+    Ok(())
+}
+
+async fn create(store: Arc<dyn ObjectStore>, key: Path, racer: usize) -> Result<bool> {
+    let payload = PutPayload::from(racer.to_string().into_bytes());
+    match store.put_opts(&key, payload, PutMode::Create.into()).await {
+        Ok(_) => Ok(true),
+        Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => Ok(false),
+        Err(error) => Err(store_error("start-up probe", error)),
+    }
+}
+
+/// Removes keys of probes that were killed; a probe that runs just now loses at worst its own clean-up.
+async fn remove_left_overs(store: &Arc<dyn ObjectStore>) {
+    let an_hour_ago = chrono::Utc::now() - chrono::TimeDelta::hours(1);
+    let mut keys = store.list(Some(&Path::from("_probe")));
+    while let Some(Ok(meta)) = keys.next().await {
+        if meta.last_modified < an_hour_ago {
+            let _ = store.delete(&meta.location).await;
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Rows to Parquet files below a table's folder, with the statistics that readers prune by. Nothing here is visible before a commit.
+
+use std::sync::Arc;
+
+use arrow_array::{Array, RecordBatch};
+use domain::ports::StagedFile;
+use domain::{Error, Result, civil};
+use futures::future::try_join_all;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use uuid::Uuid;
+
+use crate::error::store_error;
+use crate::tables::{PERIOD, TableDefinition};
+
+mod statistics;
+
+pub(crate) use statistics::FileStatistics;
+
+/// How a file is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Encoding {
+    /// Fresh rows: quick to write.
+    Fresh,
+    /// Rewritten rows: small and quick to read.
+    Compacted,
+}
+
+/// Writes batches, each a period's rows, as one file each; encoding runs in parallel off the async threads.
+pub(crate) async fn write_files(
+    store: &Arc<dyn ObjectStore>,
+    definition: &TableDefinition,
+    rows: Vec<(String, RecordBatch)>,
+    encoding: Encoding,
+) -> Result<Vec<StagedFile>> {
+    let filled = rows.into_iter().filter(|(_, batch)| batch.num_rows() > 0);
+    try_join_all(filled.map(|(period, batch)| write_file(store, definition, period, batch, encoding))).await
+}
+
+async fn write_file(
+    store: &Arc<dyn ObjectStore>,
+    definition: &TableDefinition,
+    period: String,
+    batch: RecordBatch,
+    encoding: Encoding,
+) -> Result<StagedFile> {
+    let indexed = definition.indexed_texts;
+    let rows = batch.num_rows() as u64;
+    let encode = move || -> Result<(Vec<u8>, String)> {
+        let stats = FileStatistics::of(&batch, indexed).to_json();
+        Ok((encode(&batch, encoding)?, stats))
+    };
+    let joined = tokio::task::spawn_blocking(encode).await;
+    let (bytes, stats) = joined.map_err(|error| Error::internal(format!("encoding Parquet: {error}")))??;
+    let suffix = match encoding {
+        Encoding::Fresh => "snappy",
+        Encoding::Compacted => "zstd",
+    };
+    let path = format!("{PERIOD}={period}/part-{}.{suffix}.parquet", Uuid::new_v4());
+    let size_bytes = bytes.len() as u64;
+    put(store, &path, bytes).await?;
+    metrics::counter!("intellicartel_lake_written_bytes_total", "table" => definition.qualified_name()).increment(size_bytes);
+    Ok(StagedFile { path, period, size_bytes, rows, stats, written_at: civil::now() })
+}
+
+/// Puts a file under a name that nobody else uses, so that a repeated put does no harm.
+async fn put(store: &Arc<dyn ObjectStore>, path: &str, bytes: Vec<u8>) -> Result<()> {
+    use backon::Retryable as _;
+    let payload = PutPayload::from(bytes);
+    let key = Path::parse(path).map_err(|error| Error::internal(format!("file name `{path}`: {error}")))?;
+    let put = || async { store.put(&key, payload.clone()).await };
+    let policy = backon::ExponentialBuilder::default()
+        .with_min_delay(std::time::Duration::from_millis(50))
+        .with_max_delay(std::time::Duration::from_secs(2))
+        .with_max_times(8)
+        .with_jitter();
+    let result = put.retry(policy).when(|error| store_error("", clone_kind(error)).is_retryable()).await;
+    result.map(|_| ()).map_err(|error| store_error(&format!("writing {path}"), error))
+}
+
+/// Stands for an error whose kind alone is asked for; object_store's errors cannot be cloned.
+fn clone_kind(error: &object_store::Error) -> object_store::Error {
+    match error {
+        object_store::Error::PermissionDenied { path, .. } => {
+            object_store::Error::PermissionDenied { path: path.clone(), source: error.to_string().into() }
+        }
+        object_store::Error::Unauthenticated { path, .. } => {
+            object_store::Error::Unauthenticated { path: path.clone(), source: error.to_string().into() }
+        }
+        other => object_store::Error::Generic { store: "store", source: other.to_string().into() },
+    }
+}
+
+fn encode(batch: &RecordBatch, encoding: Encoding) -> Result<Vec<u8>> {
+    let failed = |error: parquet::errors::ParquetError| Error::internal(format!("encoding Parquet: {error}")).with_source(error);
+    let properties = match encoding {
+        Encoding::Fresh => WriterProperties::builder()
+            .set_compression(Compression::SNAPPY)
+            .set_statistics_enabled(EnabledStatistics::Chunk),
+        Encoding::Compacted => WriterProperties::builder()
+            .set_compression(Compression::ZSTD(ZstdLevel::try_new(3).map_err(failed)?))
+            .set_statistics_enabled(EnabledStatistics::Page),
+    };
+    let mut bytes = Vec::with_capacity(batch.num_rows() * 32);
+    let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties.build())).map_err(failed)?;
+    writer.write(batch).map_err(failed)?;
+    writer.close().map_err(failed)?;
+    Ok(bytes)
+}

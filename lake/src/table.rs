@@ -1,0 +1,146 @@
+//! One table: created when absent, committed to through one state, read through another.
+
+use std::sync::Arc;
+
+use buoyant_kernel::engine::arrow_conversion::TryIntoKernel as _;
+use buoyant_kernel::schema::StructType;
+use deltalake::kernel::transaction::CommitProperties;
+use deltalake::logstore::LogStoreRef;
+use deltalake::operations::create::CreateBuilder;
+use deltalake::protocol::SaveMode;
+use domain::{Error, ErrorKind, Result};
+use tokio::sync::Mutex;
+
+use crate::commit::{self, Outcome, Plan};
+use crate::error::delta_error;
+use crate::layout::{CONTRACT_PROPERTY, CONTRACT_VERSION};
+use crate::log::Log;
+use crate::store::Store;
+use crate::tables::{PERIOD, TableDefinition};
+
+/// A table of the lake.
+#[derive(Debug)]
+pub struct Table {
+    definition: TableDefinition,
+    log_store: LogStoreRef,
+    /// The state that commits are made on: one committer a table and process.
+    writer: Mutex<Option<Log>>,
+    /// The state that reads are served from, so that they never wait for a commit.
+    reader: Mutex<Option<Log>>,
+    /// Held by whoever checkpoints, so that one does at a time.
+    pub(crate) maintenance: Mutex<()>,
+}
+
+impl Table {
+    pub(crate) fn new(definition: TableDefinition, store: &Store) -> Result<Self> {
+        let log_store = store.log_store(&definition.path())?;
+        Ok(Self { definition, log_store, writer: Mutex::default(), reader: Mutex::default(), maintenance: Mutex::default() })
+    }
+
+    /// What the table is.
+    #[must_use]
+    pub fn definition(&self) -> &TableDefinition {
+        &self.definition
+    }
+
+    /// The Delta log.
+    pub(crate) fn log_store(&self) -> &LogStoreRef {
+        &self.log_store
+    }
+
+    /// Creates the table unless it is there.
+    pub(crate) async fn ensure(&self, is_folder: bool) -> Result<()> {
+        let name = self.definition.qualified_name();
+        match Log::load(&name, Arc::clone(&self.log_store), None).await {
+            Ok(log) => {
+                *self.reader.lock().await = Some(log);
+                return Ok(());
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        let created = self.create(is_folder).await;
+        // Another process may have been first, or our answer may be lost: what stands in the log decides.
+        match (Log::load(&name, Arc::clone(&self.log_store), None).await, created) {
+            (Ok(log), _) => {
+                *self.reader.lock().await = Some(log);
+                Ok(())
+            }
+            (Err(error), Ok(())) => Err(error),
+            (Err(_), Err(error)) => Err(error),
+        }
+    }
+
+    async fn create(&self, is_folder: bool) -> Result<()> {
+        let definition = &self.definition;
+        let mut columns = definition.columns.clone();
+        let text = arrow_schema::DataType::Utf8;
+        columns.push(domain::table::Column::optional(PERIOD, text, TableDefinition::PERIOD_COMMENT));
+        let schema = domain::table::arrow_schema(&columns);
+        let schema: StructType =
+            schema.as_ref().try_into_kernel().map_err(|e| Error::internal(format!("{}: {e}", definition.name)))?;
+        let log_days = if is_folder { 1 } else { 7 };
+        let properties = [
+            (CONTRACT_PROPERTY.to_owned(), Some(CONTRACT_VERSION.to_owned())),
+            ("delta.enableExpiredLogCleanup".to_owned(), Some("false".to_owned())),
+            ("delta.deletedFileRetentionDuration".to_owned(), Some(format!("interval {} days", definition.retention.deleted_file_days))),
+            ("delta.logRetentionDuration".to_owned(), Some(format!("interval {log_days} days"))),
+        ];
+        let hooks_off = CommitProperties::default()
+            .with_max_retries(0)
+            .with_create_checkpoint(false)
+            .with_cleanup_expired_logs(Some(false));
+        CreateBuilder::new()
+            .with_log_store(Arc::clone(&self.log_store))
+            .with_table_name(definition.qualified_name())
+            .with_comment(definition.comment)
+            .with_columns(schema.fields().cloned())
+            .with_partition_columns([PERIOD])
+            .with_configuration(properties)
+            .with_raise_if_key_not_exists(false)
+            .with_save_mode(SaveMode::ErrorIfExists)
+            .with_commit_properties(hooks_off)
+            .await
+            .map(|_| ())
+            .map_err(|error| delta_error(&format!("creating {}", definition.qualified_name()), error))
+    }
+
+    /// The newest state, for reading.
+    ///
+    /// # Errors
+    /// Those of reaching the store, or [`ErrorKind::NotFound`] before the table is created.
+    pub async fn snapshot(&self) -> Result<Log> {
+        let mut reader = self.reader.lock().await;
+        if let Some(log) = reader.as_mut() {
+            log.refresh().await?;
+            return Ok(log.clone());
+        }
+        let log = Log::load(&self.definition.qualified_name(), Arc::clone(&self.log_store), None).await?;
+        *reader = Some(log.clone());
+        Ok(log)
+    }
+
+    /// The state at an earlier version, as far as the log's retention reaches.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] when that version cannot be read any more, or not yet.
+    pub async fn snapshot_at(&self, version: u64) -> Result<Log> {
+        Log::load(&self.definition.qualified_name(), Arc::clone(&self.log_store), Some(version)).await
+    }
+
+    /// Commits a plan through the table's one committer.
+    pub(crate) async fn commit(&self, id: &str, plan: &mut dyn Plan) -> Result<Outcome> {
+        let name = self.definition.qualified_name();
+        let mut writer = self.writer.lock().await;
+        let mut log = match writer.take() {
+            Some(log) => log,
+            None => Log::load(&name, Arc::clone(&self.log_store), None).await?,
+        };
+        let outcome = commit::commit(&mut log, &name, id, plan).await;
+        // A cancelled or failed commit leaves no state behind; the next one loads it anew.
+        if outcome.is_ok() {
+            *writer = Some(log);
+        }
+        outcome
+    }
+}

@@ -1,0 +1,17 @@
+//! `raw.dead_letters`: records that no feed could take.
+
+use super::{Retention, TableDefinition};
+
+/// The table of dead letters.
+#[must_use]
+pub fn dead_letters() -> TableDefinition {
+    TableDefinition {
+        schema: "raw",
+        name: "dead_letters".to_owned(),
+        comment: domain::dead_letter::COMMENT,
+        columns: domain::dead_letter::columns(),
+        indexed_texts: &["_topic", "feed", "error_class"],
+        clustering: &["_topic", "_log", "_partition", "_offset"],
+        retention: Retention { deleted_file_days: 1 },
+    }
+}
