@@ -1,1 +1,72 @@
-fn main() {}
+//! The binary `intellicartel`: one file for each command; `wire.rs` alone joins the parts.
+
+mod config;
+mod ingest;
+mod produce;
+mod sql;
+mod wire;
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use domain::ErrorKind;
+
+#[derive(Debug, Parser)]
+#[command(name = "intellicartel", version, about = "Decision intelligence for retailers: Kafka to Delta, exactly once, and SQL over it")]
+struct Cli {
+    /// The configuration file [default: intellicartel.toml, if there is one].
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<std::path::PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Reads feeds from Kafka into their tables, each record exactly once.
+    Ingest(ingest::Args),
+    /// Replays a file to a feed's topic.
+    Produce(produce::Args),
+    /// Asks a question in SQL, as the platform operator.
+    Sql(sql::Args),
+    /// Shows the configuration as it is in effect, without its secrets.
+    Config,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter.unwrap_or_else(|_| "warn,deltalake_core=error".into()))
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: the async runtime cannot be started: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let result = runtime.block_on(run(cli));
+    // Blocking calls that nobody waits for any more must not hold up the end.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(if error.kind() == ErrorKind::Invalid { 2 } else { 1 })
+        }
+    }
+}
+
+async fn run(cli: Cli) -> domain::Result<()> {
+    let config = config::Config::load(cli.config.as_deref())?;
+    match cli.command {
+        Command::Ingest(args) => ingest::run(&config, args).await,
+        Command::Produce(args) => produce::run(&config, args).await,
+        Command::Sql(args) => sql::run(&config, args).await,
+        Command::Config => config.print(),
+    }
+}

@@ -86,7 +86,7 @@ impl Reject {
 impl fmt::Display for Reject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.class.as_str())?;
-        if let Some(field) = self.field {
+        if let Some(field) = &self.field {
             write!(f, " in `{field}`")?;
         }
         if let Some(value) = &self.value {

@@ -1,4 +1,4 @@
-//! The words that all crates share: identifiers, feed records with their Arrow schemas, positions, forecasts, scopes and ports.
+//! The words that all crates share: identifiers, feed records with their Arrow schemas, positions and ports.
 //!
 //! This crate does no I/O. It promises that a record's meaning (types, ranges, keys) is stated once, here; adapters live in the crates that
 //! implement the [`ports`].
@@ -9,14 +9,11 @@ pub mod dead_letter;
 pub mod error;
 pub mod feeds;
 pub mod fields;
-pub mod forecast;
 pub mod ids;
 pub mod ports;
 pub mod position;
-pub mod principal;
 pub mod table;
 
 pub use dead_letter::DeadLetter;
 pub use error::{Error, ErrorKind, Result};
 pub use feeds::Feed;
-pub use principal::{Principal, StoreScope};

@@ -10,10 +10,8 @@ use crate::civil::Micros;
 use crate::dead_letter::DeadLetter;
 use crate::error::Result;
 use crate::feeds::Feed;
-use crate::forecast::{ForecastRun, SeriesSet};
 use crate::ids::Pipeline;
 use crate::position::{LogIdentity, PartitionRange, TopicState};
-use crate::principal::Principal;
 
 /// A Parquet file that is written but not yet part of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,29 +101,4 @@ pub struct RegisterLog<'a> {
     pub known: &'a TopicState,
     /// Next offset by partition; partitions not listed begin at 0.
     pub positions: &'a [(i32, i64)],
-}
-
-/// Forecasts into the lake.
-#[async_trait]
-pub trait ForecastSink: Send + Sync + Debug {
-    /// Stores a run in `marts.forecasts`, in one commit; rows of the same keys, origin and model version are replaced.
-    /// Gives the table's new version.
-    async fn write_forecasts(&self, run: &ForecastRun) -> Result<u64>;
-}
-
-/// Long series out of the lake, forecasts into it.
-#[async_trait]
-pub trait Tables: ForecastSink {
-    /// Daily net units by tenant, store and sku of all rows that `principal` may see.
-    async fn daily_series(&self, principal: &Principal) -> Result<SeriesSet>;
-}
-
-/// Artefacts by name, below the lake's root.
-#[async_trait]
-pub trait Blobs: Send + Sync + Debug {
-    /// Stores an artefact whole; an existing one of that name is replaced.
-    async fn put(&self, name: &str, bytes: Vec<u8>) -> Result<()>;
-
-    /// Reads an artefact, or `None` when there is none of that name.
-    async fn get(&self, name: &str) -> Result<Option<Vec<u8>>>;
 }

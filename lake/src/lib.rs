@@ -5,14 +5,17 @@
 //! `docs/decisions/001-commit-protocol.md` says why it is so.
 
 pub mod append;
-pub mod blobs;
+pub mod catalog;
 pub mod commit;
 mod error;
 mod lake;
 pub mod layout;
 mod letters;
 pub mod log;
+pub mod operations;
 pub mod probe;
+mod provider;
+mod read;
 mod stage;
 pub mod store;
 pub mod table;

@@ -8,9 +8,11 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use buoyant_kernel::RowVisitor as _;
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
+use arrow_array::{Array, RecordBatch};
 use buoyant_kernel::actions::LOG_TXN_SCHEMA;
-use buoyant_kernel::actions::visitors::SetTransactionVisitor;
+use buoyant_kernel::engine::arrow_data::ArrowEngineData;
 use deltalake::kernel::{Action, Add};
 use deltalake::logstore::{LogStoreRef, get_actions};
 use deltalake::table::state::DeltaTableState;
@@ -67,7 +69,8 @@ impl Log {
         let refreshed_at = SystemTime::now();
         let state = DeltaTableState::try_new(store.as_ref(), version).await.map_err(|error| load_error(name, version, error))?;
         check_contract(name, &state)?;
-        let files = state.log_data().iter().map(|view| {
+        let log_data = state.log_data();
+        let files = log_data.iter().map(|view| {
             let file = ActiveFile {
                 path: view.path().into_owned(),
                 period: view.partition_values_map().remove(PERIOD).flatten().unwrap_or_default(),
@@ -77,7 +80,7 @@ impl Log {
             };
             (file.path.clone(), Arc::new(file))
         });
-        let files = Arc::new(files.collect());
+        let files = Arc::new(files.collect::<BTreeMap<_, _>>());
         let version = state.version();
         let transactions = read_transactions(name, Arc::clone(&store), version).await?;
         Ok(Self { name: name.to_owned(), store, version, files, transactions, commit_ids: VecDeque::new(), refreshed_at })
@@ -256,13 +259,23 @@ async fn read_transactions(name: &str, store: LogStoreRef, version: u64) -> Resu
         let engine = store.engine(None);
         let snapshot =
             buoyant_kernel::Snapshot::builder_for(store.root_url().as_str()).at_version(version).build(engine.as_ref())?;
-        let mut visitor = SetTransactionVisitor::default();
-        // Newest first; the visitor keeps the first of each id.
+        let mut transactions = HashMap::new();
         for batch in snapshot.log_segment().read_actions(engine.as_ref(), LOG_TXN_SCHEMA.clone())? {
-            visitor.visit_rows_of(batch?.actions.as_ref())?;
+            let batch: RecordBatch = ArrowEngineData::try_from_engine_data(batch?.actions)?.into();
+            newest_first(&batch, &mut transactions);
         }
-        Ok(visitor.set_transactions.into_iter().map(|(id, txn)| (id, txn.version)).collect())
+        Ok(transactions)
     };
     let failed = |what: String| Error::new(ErrorKind::Unavailable, format!("{name}: reading positions: {what}"));
     tokio::task::spawn_blocking(read).await.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))
+}
+
+/// Takes the transactions of a batch of log actions into `known`. The log is read newest first, so what is known already is newer.
+fn newest_first(batch: &RecordBatch, known: &mut HashMap<String, i64>) {
+    let Some(txn) = batch.column_by_name("txn").and_then(|column| column.as_struct_opt()) else { return };
+    let (Some(ids), Some(versions)) = (txn.column_by_name("appId"), txn.column_by_name("version")) else { return };
+    let (ids, versions) = (ids.as_string::<i32>(), versions.as_primitive::<Int64Type>());
+    for row in (0..batch.num_rows()).filter(|row| txn.is_valid(*row) && ids.is_valid(*row)) {
+        known.entry(ids.value(row).to_owned()).or_insert_with(|| versions.value(row));
+    }
 }

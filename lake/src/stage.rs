@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use arrow_array::{Array, RecordBatch};
+use arrow_array::RecordBatch;
 use domain::ports::StagedFile;
 use domain::{Error, Result, civil};
 use futures::future::try_join_all;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression, ZstdLevel};
+use parquet::basic::Compression;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use uuid::Uuid;
 
@@ -20,24 +20,14 @@ mod statistics;
 
 pub(crate) use statistics::FileStatistics;
 
-/// How a file is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Encoding {
-    /// Fresh rows: quick to write.
-    Fresh,
-    /// Rewritten rows: small and quick to read.
-    Compacted,
-}
-
 /// Writes batches, each a period's rows, as one file each; encoding runs in parallel off the async threads.
 pub(crate) async fn write_files(
     store: &Arc<dyn ObjectStore>,
     definition: &TableDefinition,
     rows: Vec<(String, RecordBatch)>,
-    encoding: Encoding,
 ) -> Result<Vec<StagedFile>> {
     let filled = rows.into_iter().filter(|(_, batch)| batch.num_rows() > 0);
-    try_join_all(filled.map(|(period, batch)| write_file(store, definition, period, batch, encoding))).await
+    try_join_all(filled.map(|(period, batch)| write_file(store, definition, period, batch))).await
 }
 
 async fn write_file(
@@ -45,21 +35,16 @@ async fn write_file(
     definition: &TableDefinition,
     period: String,
     batch: RecordBatch,
-    encoding: Encoding,
 ) -> Result<StagedFile> {
     let indexed = definition.indexed_texts;
     let rows = batch.num_rows() as u64;
     let encode = move || -> Result<(Vec<u8>, String)> {
         let stats = FileStatistics::of(&batch, indexed).to_json();
-        Ok((encode(&batch, encoding)?, stats))
+        Ok((encode(&batch)?, stats))
     };
     let joined = tokio::task::spawn_blocking(encode).await;
     let (bytes, stats) = joined.map_err(|error| Error::internal(format!("encoding Parquet: {error}")))??;
-    let suffix = match encoding {
-        Encoding::Fresh => "snappy",
-        Encoding::Compacted => "zstd",
-    };
-    let path = format!("{PERIOD}={period}/part-{}.{suffix}.parquet", Uuid::new_v4());
+    let path = format!("{PERIOD}={period}/part-{}.snappy.parquet", Uuid::new_v4());
     let size_bytes = bytes.len() as u64;
     put(store, &path, bytes).await?;
     metrics::counter!("intellicartel_lake_written_bytes_total", "table" => definition.qualified_name()).increment(size_bytes);
@@ -94,16 +79,11 @@ fn clone_kind(error: &object_store::Error) -> object_store::Error {
     }
 }
 
-fn encode(batch: &RecordBatch, encoding: Encoding) -> Result<Vec<u8>> {
+fn encode(batch: &RecordBatch) -> Result<Vec<u8>> {
     let failed = |error: parquet::errors::ParquetError| Error::internal(format!("encoding Parquet: {error}")).with_source(error);
-    let properties = match encoding {
-        Encoding::Fresh => WriterProperties::builder()
-            .set_compression(Compression::SNAPPY)
-            .set_statistics_enabled(EnabledStatistics::Chunk),
-        Encoding::Compacted => WriterProperties::builder()
-            .set_compression(Compression::ZSTD(ZstdLevel::try_new(3).map_err(failed)?))
-            .set_statistics_enabled(EnabledStatistics::Page),
-    };
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::SNAPPY)
+        .set_statistics_enabled(EnabledStatistics::Chunk);
     let mut bytes = Vec::with_capacity(batch.num_rows() * 32);
     let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties.build())).map_err(failed)?;
     writer.write(batch).map_err(failed)?;

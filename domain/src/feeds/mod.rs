@@ -67,6 +67,14 @@ impl Feed {
         }
     }
 
+    /// Fields that every record must state.
+    #[must_use]
+    pub fn required_fields(self) -> &'static [&'static str] {
+        match self {
+            Self::Sales => sales::REQUIRED_FIELDS,
+        }
+    }
+
     /// Fresh, empty columns for decoded records.
     #[must_use]
     pub fn builder(self) -> Box<dyn FeedBuilder> {

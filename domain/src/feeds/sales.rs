@@ -19,6 +19,10 @@ use crate::table::{self, Column, money, quantity, timestamp};
 pub const COMMENT: &str = "Lines of receipts and returns, one row for each, as the tills sent them. Quantities of returns are negative. \
 Amounts are quantity * unit_price in the row's currency.";
 
+/// Fields that every sale must state.
+pub const REQUIRED_FIELDS: &[&str] =
+    &["tenant", "store", "transaction_id", "line", "sku", "quantity", "unit_price", "currency", "kind", "occurred_at"];
+
 const QUANTITY_SCALE: u32 = 3;
 const MONEY_SCALE: u32 = 4;
 

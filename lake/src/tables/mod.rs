@@ -2,14 +2,12 @@
 
 mod curated;
 mod dead_letters;
-mod forecasts;
 
 use domain::Feed;
 use domain::table::Column;
 
 pub use curated::feed_table;
 pub use dead_letters::dead_letters;
-pub use forecasts::{forecast_batch, forecasts};
 
 /// The partition column of every table: a UTC month, `YYYY-MM`.
 pub const PERIOD: &str = "period";
@@ -24,7 +22,7 @@ pub struct Retention {
 /// What a table is.
 #[derive(Debug, Clone)]
 pub struct TableDefinition {
-    /// `raw`, `curated` or `marts`.
+    /// `raw` or `curated`.
     pub schema: &'static str,
     /// Its name in the schema.
     pub name: String,
@@ -62,6 +60,5 @@ impl TableDefinition {
 pub fn all() -> Vec<TableDefinition> {
     let mut tables = vec![dead_letters()];
     tables.extend(Feed::ALL.into_iter().map(feed_table));
-    tables.push(forecasts());
     tables
 }

@@ -1,0 +1,28 @@
+# Thin: every target is a line or two of what a person would type.
+export CARGO_TARGET_DIR ?= $(or $(INTELLICARTEL_CACHE),$(HOME)/.cache/intellicartel)/target
+
+.DEFAULT_GOAL := help
+.PHONY: help test check kill-test services
+
+help: ## lists the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+
+test: ## everything that CI runs: installs, lints, and all tests against real Kafka and S3
+	scripts/setup test
+	$(MAKE) --no-print-directory check
+	cargo build -q -p cli
+	scripts/with-services cargo test --workspace --no-fail-fast
+
+check: ## formatting, lints, licences and doubled versions
+	cargo fmt --all --check
+	cargo clippy -q --workspace --all-targets -- -D warnings
+	scripts/cargo-deny
+
+kill-test: ## 100 random kill -9 of ingest during a live stream (KILLS=n, SEED=n)
+	scripts/setup test
+	cargo build -q -p cli
+	scripts/with-services env KILLS=$(or $(KILLS),100) cargo test -p tests --test kill -- --nocapture
+
+services: ## starts Kafka and S3 for working by hand; `scripts/services down` stops them
+	scripts/setup test
+	scripts/services up

@@ -1,0 +1,77 @@
+//! `ingest`: feeds from Kafka into their tables; `ingest accept-log`: the operator's word for a log that the table does not know.
+
+use std::time::Duration;
+
+use clap::{Args as ClapArgs, Subcommand};
+use domain::ids::Pipeline;
+use domain::{Error, Feed, Result};
+use ingest::accept_log::{AcceptFrom, accept_log};
+use ingest::pipeline::{self, IngestOptions};
+use lake::LakeOptions;
+
+use crate::config::Config;
+use crate::wire;
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    action: Option<Action>,
+    /// The feeds, separated by commas [default: all].
+    #[arg(long, value_delimiter = ',')]
+    feeds: Vec<String>,
+    /// Ends once every topic was read to its end and committed.
+    #[arg(long)]
+    until_end: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Lets a feed go on whose topic is another log than the table knows, or whose position lies outside the log.
+    AcceptLog {
+        /// The topic.
+        topic: String,
+        /// Only this partition; the others keep their positions.
+        #[arg(long)]
+        partition: Option<i32>,
+        /// Where it goes on: earliest, latest or an offset.
+        #[arg(long)]
+        from: AcceptFrom,
+    },
+}
+
+pub(crate) async fn run(config: &Config, args: Args) -> Result<()> {
+    let pipeline = Pipeline::new(config.ingest.pipeline.clone())?;
+    let kafka = wire::kafka(config);
+    if let Some(Action::AcceptLog { topic, partition, from }) = args.action {
+        let known = |feed: &Feed| feed.topic(&kafka.prefix) == topic;
+        let feed = Feed::ALL.into_iter().find(known).ok_or_else(|| {
+            let topics: Vec<_> = Feed::ALL.into_iter().map(|feed| feed.topic(&kafka.prefix)).collect();
+            Error::invalid(format!("`{topic}` is not a feed's topic: choose one of {}", topics.join(", ")))
+        })?;
+        let lake = wire::lake(config, LakeOptions::Write).await?;
+        let report = accept_log(&kafka, lake, &pipeline, feed, partition, from).await?;
+        let positions: Vec<_> = report.positions.iter().map(|(partition, offset)| format!("{partition}: {offset}")).collect();
+        eprintln!("topic {topic} is now log {}; next offsets by partition: {}", report.number, positions.join(", "));
+        return Ok(());
+    }
+    let feeds = if args.feeds.is_empty() {
+        Feed::ALL.to_vec()
+    } else {
+        args.feeds.iter().map(|name| Feed::from_name(name)).collect::<Result<Vec<_>>>()?
+    };
+    let options = IngestOptions {
+        pipeline,
+        flush: Duration::from_millis(config.ingest.flush_ms),
+        flush_bytes: config.ingest.flush_bytes,
+        memory_cap_bytes: config.ingest.memory_cap_bytes,
+        until_end: args.until_end,
+        stall_timeout: Duration::from_secs(config.ingest.stall_seconds),
+    };
+    let lake = wire::lake(config, LakeOptions::Write).await?;
+    let report = pipeline::run(&feeds, &kafka, lake, &options, wire::shutdown()).await?;
+    eprintln!(
+        "{} rows and {} dead letters in {} commits; {} batches dropped and read again",
+        report.rows, report.dead_letters, report.commits, report.dropped
+    );
+    Ok(())
+}

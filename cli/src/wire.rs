@@ -1,0 +1,57 @@
+//! Joins the parts: settings to clients, the lake to its readers.
+
+use std::sync::Arc;
+
+use domain::{Error, Result};
+use ::engine::{Engine, ObjectStoreUrl};
+use ::ingest::kafka::KafkaConfig;
+use lake::catalog::LakeCatalog;
+use lake::{Lake, LakeOptions, S3Settings, StoreSettings};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+
+/// Memory that a query of the command line may take.
+const QUERY_MEMORY_BYTES: usize = 1 << 30;
+
+pub(crate) fn kafka(config: &Config) -> KafkaConfig {
+    KafkaConfig { brokers: config.kafka.brokers.clone(), prefix: config.kafka.prefix.clone() }
+}
+
+pub(crate) async fn lake(config: &Config, options: LakeOptions) -> Result<Arc<Lake>> {
+    let s3 = S3Settings {
+        endpoint: config.s3.endpoint.clone(),
+        region: config.s3.region.clone(),
+        access_key_id: config.s3.access_key_id.clone(),
+        secret_access_key: config.s3.secret_access_key.clone(),
+        allow_http: config.s3.allow_http,
+    };
+    Lake::open(&StoreSettings { root: config.lake.root.clone(), s3 }, options).await
+}
+
+pub(crate) fn engine(lake: Arc<Lake>) -> Result<Engine> {
+    let (url, store) = lake.store().bucket();
+    let url = ObjectStoreUrl::parse(url.as_str()).map_err(|error| Error::internal(format!("store URL {url}: {error}")))?;
+    Engine::new(Arc::new(LakeCatalog::new(lake)), (url, store), QUERY_MEMORY_BYTES)
+}
+
+/// A token that is cancelled by SIGTERM or Ctrl-C.
+pub(crate) fn shutdown() -> CancellationToken {
+    let token = CancellationToken::new();
+    let cancelled = token.clone();
+    tokio::spawn(async move {
+        let mut terminate = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(signal) => signal,
+            Err(error) => {
+                tracing::warn!(%error, "SIGTERM cannot be caught");
+                return;
+            }
+        };
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        }
+        cancelled.cancel();
+    });
+    token
+}

@@ -1,0 +1,344 @@
+//! A feed's way from its topic into its table.
+//!
+//! One OS thread a topic polls a consumer whose partitions were assigned at the positions that the table states; group offsets are never used.
+//! What is consumed becomes batches; one committer a topic writes and commits them in order while the thread goes on polling. A batch is
+//! committed or dropped whole. After a drop, everything behind it is dropped too, and the thread begins anew at the stored positions.
+//!
+//! Memory is bounded: the buffer, one batch that waits and one that is committed share half of the cap, the client's queue has an eighth.
+
+mod committer;
+mod start;
+
+use std::sync::Arc;
+use std::sync::mpsc::TryRecvError;
+use std::time::{Duration, Instant};
+
+use domain::ids::Pipeline;
+use domain::ports::Append;
+use domain::{Error, ErrorKind, Feed, Result, civil};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::Message;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use tokio_util::sync::CancellationToken;
+
+use crate::buffer::Buffer;
+use crate::kafka::{ASK_TIMEOUT, KafkaConfig};
+use committer::{CommitEvent, Committer, Submission};
+use start::Start;
+pub(crate) use start::watermarks;
+
+/// How an ingest runs.
+#[derive(Debug, Clone)]
+pub struct IngestOptions {
+    /// `ingest.pipeline`: the name under which positions are kept.
+    pub pipeline: Pipeline,
+    /// `ingest.flush_ms`: a batch is committed at the latest so long after its first record.
+    pub flush: Duration,
+    /// `ingest.flush_bytes`: a batch is committed once it holds so much.
+    pub flush_bytes: usize,
+    /// `ingest.memory_cap_bytes`.
+    pub memory_cap_bytes: usize,
+    /// Ends once every partition was read to its end and committed.
+    pub until_end: bool,
+    /// A feed that lags and receives nothing for so long has stalled.
+    pub stall_timeout: Duration,
+}
+
+/// What an ingest did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct IngestReport {
+    /// Rows committed.
+    pub rows: u64,
+    /// Dead letters committed.
+    pub dead_letters: u64,
+    /// Batches committed.
+    pub commits: u64,
+    /// Batches dropped.
+    pub dropped: u64,
+}
+
+/// How long what is buffered at a shutdown may take to be committed; after that it is dropped, and read again by the next start.
+const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(20);
+
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Reads feeds until the end, a shutdown or an error.
+///
+/// # Errors
+/// The first feed's error, naming the feed; the other feeds are shut down then.
+pub async fn run(
+    feeds: &[Feed],
+    kafka: &KafkaConfig,
+    append: Arc<dyn Append>,
+    options: &IngestOptions,
+    shutdown: CancellationToken,
+) -> Result<IngestReport> {
+    let stop = shutdown.child_token();
+    let mut threads = Vec::new();
+    for &feed in feeds {
+        let worker = FeedWorker {
+            feed,
+            topic: feed.topic(&kafka.prefix),
+            kafka: kafka.clone(),
+            append: Arc::clone(&append),
+            options: options.clone(),
+            shutdown: stop.clone(),
+            runtime: tokio::runtime::Handle::current(),
+        };
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let spawned = std::thread::Builder::new().name(format!("ingest-{}", feed.name())).spawn(move || {
+            // The receiver is gone only when the whole ingest was cancelled.
+            let _ = sender.send(worker.run());
+        });
+        spawned.map_err(|error| Error::internal(format!("starting a thread for feed {}: {error}", feed.name())))?;
+        threads.push((feed, receiver));
+    }
+    let mut total = IngestReport::default();
+    let mut failure = None;
+    for (feed, receiver) in threads {
+        match receiver.await {
+            Ok(Ok(report)) => {
+                total.rows += report.rows;
+                total.dead_letters += report.dead_letters;
+                total.commits += report.commits;
+                total.dropped += report.dropped;
+            }
+            Ok(Err(error)) => {
+                stop.cancel();
+                failure.get_or_insert(Error::new(error.kind(), format!("feed {}: {error}", feed.name())).with_source(error));
+            }
+            Err(_) => {
+                stop.cancel();
+                failure.get_or_insert(Error::internal(format!("feed {}: its thread ended unexpectedly", feed.name())));
+            }
+        }
+    }
+    failure.map_or(Ok(total), Err)
+}
+
+/// One feed's thread.
+struct FeedWorker {
+    feed: Feed,
+    topic: String,
+    kafka: KafkaConfig,
+    append: Arc<dyn Append>,
+    options: IngestOptions,
+    shutdown: CancellationToken,
+    runtime: tokio::runtime::Handle,
+}
+
+/// Why a run of polling ended.
+enum Ended {
+    /// All is committed.
+    Done,
+    /// A batch was dropped or its outcome is unknown: begin anew at the stored positions.
+    Restart(String),
+}
+
+impl FeedWorker {
+    fn run(self) -> Result<IngestReport> {
+        let mut report = IngestReport::default();
+        let mut restarts = 0_u32;
+        loop {
+            let consumer = Arc::new(self.consumer()?);
+            let start = Start::find(&self, &consumer)?;
+            start.assign(&consumer, &self.topic, &self.kafka.brokers)?;
+            let commits_before = report.commits;
+            match self.poll(&consumer, start, &mut report)? {
+                Ended::Done => return Ok(report),
+                Ended::Restart(reason) => {
+                    report.dropped += 1;
+                    metrics::counter!("intellicartel_ingest_dropped_batches_total", "feed" => self.feed.name()).increment(1);
+                    restarts = if report.commits > commits_before { 0 } else { restarts.saturating_add(1) };
+                    tracing::warn!(
+                        feed = self.feed.name(),
+                        pipeline = self.options.pipeline.as_str(),
+                        reason,
+                        "a batch was dropped, and the feed goes on from the table's positions; if this repeats, another process runs ingest with the same pipeline"
+                    );
+                    if self.wait(Duration::from_millis(100 * u64::from(restarts.min(50)))) {
+                        return Ok(report);
+                    }
+                }
+            }
+        }
+    }
+
+    fn consumer(&self) -> Result<BaseConsumer> {
+        let queue_kbytes = (self.options.memory_cap_bytes / 8 / 1024).max(1024);
+        let mut config = self.kafka.client();
+        config
+            // assign() asks for a group id and never uses it.
+            .set("group.id", format!("intellicartel-{}", self.options.pipeline))
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("auto.offset.reset", "error")
+            .set("enable.partition.eof", "true")
+            .set("fetch.wait.max.ms", "100")
+            .set("queued.max.messages.kbytes", queue_kbytes.to_string());
+        config.create().map_err(|error| crate::kafka::kafka_error("kafka settings", &self.kafka.brokers, error))
+    }
+
+    /// Polls until the end, a shutdown, a dropped batch or an error.
+    fn poll(&self, consumer: &Arc<BaseConsumer>, start: Start, report: &mut IngestReport) -> Result<Ended> {
+        let pipeline = self.options.pipeline.as_str();
+        let mut at_end: std::collections::BTreeMap<i32, bool> = start.positions.keys().map(|p| (*p, false)).collect();
+        let mut buffer = Buffer::new(self.feed, &self.topic, start.log, pipeline, start.positions);
+        let committer = Committer::spawn(self, consumer, start.log, start.identity);
+        let limit = self.options.flush_bytes.min(self.options.memory_cap_bytes / 6);
+        let mut first_at: Option<Instant> = None;
+        let mut last_message = Instant::now();
+        while !self.shutdown.is_cancelled() {
+            if let Some(ended) = self.events(&committer, report)? {
+                return Ok(ended);
+            }
+            match consumer.poll(POLL_INTERVAL) {
+                Some(Ok(message)) => {
+                    at_end.insert(message.partition(), false);
+                    buffer.push(&message, civil::now());
+                    last_message = Instant::now();
+                    first_at.get_or_insert(last_message);
+                }
+                Some(Err(KafkaError::PartitionEOF(partition))) => {
+                    at_end.insert(partition, true);
+                    last_message = Instant::now();
+                }
+                Some(Err(error)) => self.consumer_error(consumer, &buffer, error)?,
+                None => {}
+            }
+            let ended = self.options.until_end && at_end.values().all(|end| *end);
+            let due = first_at.is_some_and(|at| at.elapsed() >= self.options.flush);
+            if !buffer.is_empty() && (ended || due || buffer.bytes() >= limit) {
+                let full = buffer.bytes() >= limit;
+                if committer.has_room() || full || ended {
+                    committer.submit(Submission::of(&mut buffer));
+                    first_at = None;
+                }
+            }
+            if ended && buffer.is_empty() {
+                break;
+            }
+            if last_message.elapsed() > self.options.stall_timeout {
+                self.check_for_stall(consumer, &buffer)?;
+                last_message = Instant::now();
+            }
+        }
+        self.drain(committer, &mut buffer, report)
+    }
+
+    /// Commits what is left, within bounds at a shutdown.
+    fn drain(&self, committer: Committer, buffer: &mut Buffer, report: &mut IngestReport) -> Result<Ended> {
+        if !buffer.is_empty() {
+            committer.submit(Submission::of(buffer));
+        }
+        let patience = if self.shutdown.is_cancelled() { SHUTDOWN_PATIENCE } else { Duration::MAX };
+        let begun = Instant::now();
+        let events = committer.close();
+        loop {
+            match events.recv_timeout(Duration::from_millis(100)) {
+                Ok(event) => {
+                    if let Some(ended) = self.settle(event, report)? {
+                        // At a shutdown a dropped batch is read again by the next start.
+                        return Ok(if self.shutdown.is_cancelled() { Ended::Done } else { ended });
+                    }
+                }
+                Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => return Ok(Ended::Done),
+                Err(std::sync::mpsc::RecvTimeoutError::Timeout) if begun.elapsed() > patience => {
+                    tracing::warn!(feed = self.feed.name(), "the last batch was not committed in time; the next start reads it again");
+                    return Ok(Ended::Done);
+                }
+                Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {}
+            }
+        }
+    }
+
+    fn events(&self, committer: &Committer, report: &mut IngestReport) -> Result<Option<Ended>> {
+        loop {
+            match committer.events().try_recv() {
+                Ok(event) => {
+                    if let Some(ended) = self.settle(event, report)? {
+                        return Ok(Some(ended));
+                    }
+                }
+                Err(TryRecvError::Empty) => return Ok(None),
+                Err(TryRecvError::Disconnected) => return Ok(Some(Ended::Restart("the committer ended".to_owned()))),
+            }
+        }
+    }
+
+    fn settle(&self, event: CommitEvent, report: &mut IngestReport) -> Result<Option<Ended>> {
+        let feed = self.feed.name();
+        match event {
+            CommitEvent::Committed { rows, dead_letters, newest_at } => {
+                report.rows += rows;
+                report.dead_letters += dead_letters;
+                report.commits += 1;
+                metrics::counter!("intellicartel_ingest_rows_total", "feed" => feed).increment(rows);
+                metrics::counter!("intellicartel_ingest_dead_letters_total", "feed" => feed).increment(dead_letters);
+                metrics::counter!("intellicartel_ingest_commits_total", "feed" => feed).increment(1);
+                let freshness = (civil::now() - newest_at) as f64 / 1e6;
+                metrics::gauge!("intellicartel_ingest_freshness_seconds", "feed" => feed).set(freshness);
+                Ok(None)
+            }
+            CommitEvent::Dropped(reason) => Ok(Some(Ended::Restart(reason))),
+            CommitEvent::Unknown(error) => Ok(Some(Ended::Restart(error.to_string()))),
+            CommitEvent::Stop(error) => Err(error),
+        }
+    }
+
+    /// Decides which of the client's errors end the feed.
+    fn consumer_error(&self, consumer: &BaseConsumer, buffer: &Buffer, error: KafkaError) -> Result<()> {
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
+                for (&partition, position) in buffer.positions() {
+                    start::check_bounds(consumer, &self.topic, partition, position.next, &self.kafka.brokers)?;
+                }
+                Ok(())
+            }
+            Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => Err(Error::new(
+                ErrorKind::NotFound,
+                format!("topic {} is gone; if it was recreated, look at `ingest accept-log {}`", self.topic, self.topic),
+            )),
+            Some(RDKafkaErrorCode::Fatal | RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::Authentication) => {
+                Err(crate::kafka::kafka_error(&format!("reading topic {}", self.topic), &self.kafka.brokers, error))
+            }
+            // Brokers come and go; the watchdog ends a feed that waits too long.
+            _ => {
+                tracing::warn!(feed = self.feed.name(), %error, "kafka client");
+                Ok(())
+            }
+        }
+    }
+
+    /// The watchdog: nothing came for long. Without lag that is right; with lag, or without an answer, the feed has stalled.
+    fn check_for_stall(&self, consumer: &BaseConsumer, buffer: &Buffer) -> Result<()> {
+        for (&partition, position) in buffer.positions() {
+            let watermarks = consumer.fetch_watermarks(&self.topic, partition, ASK_TIMEOUT);
+            let (_, high) = watermarks.map_err(|error| {
+                crate::kafka::kafka_error(&format!("topic {} has been silent", self.topic), &self.kafka.brokers, error)
+            })?;
+            // Transaction markers may stand at the end, so that only a position before the last two offsets is sure to lag.
+            if high - position.next > 2 {
+                return Err(Error::new(
+                    ErrorKind::Unavailable,
+                    format!(
+                        "stalled: topic {} partition {partition} stands at {} of {high}, and nothing came for {} s",
+                        self.topic,
+                        position.next,
+                        self.options.stall_timeout.as_secs()
+                    ),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits; `true` when a shutdown came.
+    fn wait(&self, pause: Duration) -> bool {
+        let begun = Instant::now();
+        while begun.elapsed() < pause && !self.shutdown.is_cancelled() {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        self.shutdown.is_cancelled()
+    }
+}

@@ -1,0 +1,161 @@
+//! Writes and commits a topic's batches in order, beside the polling thread.
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::Arc;
+
+use domain::ports::{Batch, CommitOutcome};
+use domain::position::LogIdentity;
+use domain::{Error, ErrorKind, civil};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use uuid::Uuid;
+
+use super::FeedWorker;
+use crate::buffer::{Buffer, Consumed};
+use crate::kafka::topic_id;
+
+/// What became of a batch.
+#[derive(Debug)]
+pub(super) enum CommitEvent {
+    /// It stands in the table.
+    Committed { rows: u64, dead_letters: u64, newest_at: civil::Micros },
+    /// It was given up.
+    Dropped(String),
+    /// The store could not be asked to the end.
+    Unknown(Error),
+    /// The feed must stop.
+    Stop(Error),
+}
+
+/// A batch on its way to the committer.
+pub(super) struct Submission {
+    consumed: Consumed,
+    taken_at: civil::Micros,
+}
+
+impl Submission {
+    pub(super) fn of(buffer: &mut Buffer) -> Self {
+        Self { consumed: buffer.take(), taken_at: civil::now() }
+    }
+}
+
+/// The committer of one assignment. It ends at the first batch that is not committed: whatever follows would not fit the stored positions.
+pub(super) struct Committer {
+    submissions: tokio::sync::mpsc::Sender<Submission>,
+    events: Receiver<CommitEvent>,
+}
+
+impl Committer {
+    pub(super) fn spawn(worker: &FeedWorker, consumer: &Arc<BaseConsumer>, log: i64, identity: LogIdentity) -> Self {
+        let (submissions, mut queue) = tokio::sync::mpsc::channel::<Submission>(1);
+        let (sender, events) = channel();
+        let task = Task {
+            feed: worker.feed,
+            pipeline: worker.options.pipeline.clone(),
+            topic: worker.topic.clone(),
+            brokers: worker.kafka.brokers.clone(),
+            append: Arc::clone(&worker.append),
+            consumer: Arc::clone(consumer),
+            log,
+            identity,
+        };
+        worker.runtime.spawn(async move {
+            while let Some(submission) = queue.recv().await {
+                let event = task.commit(submission).await;
+                let goes_on = matches!(event, CommitEvent::Committed { .. });
+                if report(&sender, event).is_err() || !goes_on {
+                    return;
+                }
+            }
+        });
+        Self { submissions, events }
+    }
+
+    /// Whether a batch can be handed over without waiting.
+    pub(super) fn has_room(&self) -> bool {
+        self.submissions.capacity() > 0
+    }
+
+    /// Hands a batch over; waits while one is waiting already, which is the back-pressure. A committer that ended takes nothing: its last event
+    /// tells why.
+    pub(super) fn submit(&self, submission: Submission) {
+        let _ = self.submissions.blocking_send(submission);
+    }
+
+    pub(super) fn events(&self) -> &Receiver<CommitEvent> {
+        &self.events
+    }
+
+    /// Lets the committer end once all batches are through.
+    pub(super) fn close(self) -> Receiver<CommitEvent> {
+        self.events
+    }
+}
+
+fn report(sender: &Sender<CommitEvent>, event: CommitEvent) -> Result<(), ()> {
+    sender.send(event).map_err(|_| ())
+}
+
+struct Task {
+    feed: domain::Feed,
+    pipeline: domain::ids::Pipeline,
+    topic: String,
+    brokers: String,
+    append: Arc<dyn domain::ports::Append>,
+    consumer: Arc<BaseConsumer>,
+    log: i64,
+    identity: LogIdentity,
+}
+
+impl Task {
+    async fn commit(&self, submission: Submission) -> CommitEvent {
+        let Consumed { rows, row_count, letters, ranges } = submission.consumed;
+        let dead_letters = letters.len() as u64;
+        let files = match self.append.stage(self.feed, rows).await {
+            Ok(files) => files,
+            Err(error) if error.is_retryable() => return CommitEvent::Unknown(error),
+            Err(error) => return CommitEvent::Stop(error),
+        };
+        if let Some(event) = self.check_identity().await {
+            return event;
+        }
+        let batch = Batch {
+            id: Uuid::new_v4(),
+            feed: self.feed,
+            pipeline: self.pipeline.clone(),
+            topic: self.topic.clone(),
+            log: self.log,
+            ranges,
+            dead_letters: letters,
+            files,
+        };
+        match self.append.commit(&batch).await {
+            Ok(CommitOutcome::Committed { .. }) => {
+                CommitEvent::Committed { rows: row_count as u64, dead_letters, newest_at: submission.taken_at }
+            }
+            Ok(CommitOutcome::Dropped { reason }) => CommitEvent::Dropped(reason),
+            Err(error) if error.is_retryable() => CommitEvent::Unknown(error),
+            Err(error) => CommitEvent::Stop(error),
+        }
+    }
+
+    /// Asks again which log the topic is: librdkafka adopts a recreated topic without a word, and would hand us its records at our old offsets.
+    async fn check_identity(&self) -> Option<CommitEvent> {
+        let (consumer, topic, brokers) = (Arc::clone(&self.consumer), self.topic.clone(), self.brokers.clone());
+        let ask = move || topic_id::log_identity(consumer.client(), &topic, &brokers);
+        match tokio::task::spawn_blocking(ask).await {
+            Ok(Ok(Some(identity))) if identity == self.identity => None,
+            Ok(Ok(identity)) => {
+                let now = identity.map_or_else(|| "gone".to_owned(), |identity| format!("log {identity}"));
+                Some(CommitEvent::Stop(Error::new(
+                    ErrorKind::Conflict,
+                    format!(
+                        "topic {} was log {} and is now {now}: it was recreated while ingest ran; nothing of the new log was stored; run `intellicartel ingest accept-log {} --from earliest|latest|OFFSET` to go on",
+                        self.topic, self.identity, self.topic
+                    ),
+                )))
+            }
+            Ok(Err(error)) => Some(CommitEvent::Unknown(error)),
+            Err(error) => Some(CommitEvent::Stop(Error::internal(format!("asking for the topic's id: {error}")))),
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Where a feed begins (rule 5): the topic's log must be the one that the table knows, and the stored positions must lie in it.
+
+use std::collections::BTreeMap;
+
+use domain::ports::RegisterLog;
+use domain::position::{LogIdentity, TopicState};
+use domain::{Error, ErrorKind, Result};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::FeedWorker;
+use crate::buffer::PartitionPosition;
+use crate::kafka::{ASK_TIMEOUT, admin, kafka_error, topic_id};
+
+/// A checked beginning.
+#[derive(Debug)]
+pub(super) struct Start {
+    /// The number of the log in the table.
+    pub(super) log: i64,
+    /// The log.
+    pub(super) identity: LogIdentity,
+    /// Every partition of the topic.
+    pub(super) positions: BTreeMap<i32, PartitionPosition>,
+}
+
+impl Start {
+    pub(super) fn find(worker: &FeedWorker, consumer: &BaseConsumer) -> Result<Self> {
+        let (topic, brokers) = (worker.topic.as_str(), worker.kafka.brokers.as_str());
+        let partitions = admin::partitions(consumer.client(), topic, brokers)?;
+        let identity = topic_id::log_identity(consumer.client(), topic, brokers)?;
+        let Some(identity) = identity.filter(|_| !partitions.is_empty()) else {
+            return Err(Error::new(
+                ErrorKind::NotFound,
+                format!("there is no topic {topic} on {brokers}: create it, or fill it with `intellicartel produce {}`", worker.feed.name()),
+            ));
+        };
+        let pipeline = &worker.options.pipeline;
+        let ask = || worker.runtime.block_on(worker.append.topic_state(worker.feed, pipeline, topic));
+        let mut state = ask()?;
+        if state.logs.is_empty() {
+            let earliest = earliest_positions(consumer, topic, &partitions, brokers)?;
+            let positions: Vec<(i32, i64)> = earliest.into_iter().filter(|(_, low)| *low > 0).collect();
+            let request = RegisterLog { feed: worker.feed, pipeline, topic, identity: &identity, known: &state, positions: &positions };
+            match worker.runtime.block_on(worker.append.register_log(request)) {
+                Ok(_) => {}
+                // Another process registered first; what it stored decides below.
+                Err(error) if error.kind() == ErrorKind::Conflict => {}
+                Err(error) => return Err(error),
+            }
+            state = ask()?;
+        }
+        let log = check_log(&state, pipeline.as_str(), topic, &identity)?;
+        let mut positions = BTreeMap::new();
+        for partition in partitions {
+            let from = state.next_offsets.get(&(log, partition)).copied();
+            let next = from.unwrap_or(0);
+            check_bounds(consumer, topic, partition, next, brokers)?;
+            positions.insert(partition, PartitionPosition { from, next });
+        }
+        Ok(Self { log, identity, positions })
+    }
+
+    pub(super) fn assign(&self, consumer: &BaseConsumer, topic: &str, brokers: &str) -> Result<()> {
+        let mut assignment = TopicPartitionList::new();
+        for (&partition, position) in &self.positions {
+            let added = assignment.add_partition_offset(topic, partition, Offset::Offset(position.next));
+            added.map_err(|error| kafka_error("assigning partitions", brokers, error))?;
+        }
+        consumer.assign(&assignment).map_err(|error| kafka_error("assigning partitions", brokers, error))
+    }
+}
+
+/// The number of the log, if it is the current one of this pipeline.
+fn check_log(state: &TopicState, pipeline: &str, topic: &str, identity: &LogIdentity) -> Result<i64> {
+    let accept = format!("if that is meant, run `intellicartel ingest accept-log {topic} --from earliest|latest|OFFSET`");
+    match state.current(pipeline) {
+        Some(known) if known.identity == *identity => Ok(known.number),
+        Some(known) => Err(Error::new(
+            ErrorKind::Conflict,
+            format!("topic {topic} is now log {identity}, the table's positions are for log {}: it was recreated, or this is another cluster; {accept}", known.identity),
+        )),
+        None => {
+            let owners: Vec<_> = state.logs.iter().map(|log| format!("{} ({})", log.pipeline, log.identity)).collect();
+            Err(Error::new(
+                ErrorKind::Conflict,
+                format!(
+                    "ingest.pipeline is `{pipeline}`, but the table knows topic {topic} under pipeline {}: a second pipeline would read every record again; mend the name, or, {accept}",
+                    owners.join(", ")
+                ),
+            ))
+        }
+    }
+}
+
+/// The earliest offset of each partition.
+pub(crate) fn earliest_positions(consumer: &BaseConsumer, topic: &str, partitions: &[i32], brokers: &str) -> Result<Vec<(i32, i64)>> {
+    let low = |&partition: &i32| Ok((partition, watermarks(consumer, topic, partition, brokers)?.0));
+    partitions.iter().map(low).collect()
+}
+
+/// The first offset of a partition, and the one behind its last.
+pub(crate) fn watermarks(consumer: &BaseConsumer, topic: &str, partition: i32, brokers: &str) -> Result<(i64, i64)> {
+    let watermarks = consumer.fetch_watermarks(topic, partition, ASK_TIMEOUT);
+    watermarks.map_err(|error| kafka_error(&format!("asking for the bounds of {topic} partition {partition}"), brokers, error))
+}
+
+/// Refuses a position that does not lie in the log.
+pub(super) fn check_bounds(consumer: &BaseConsumer, topic: &str, partition: i32, next: i64, brokers: &str) -> Result<()> {
+    let (low, high) = watermarks(consumer, topic, partition, brokers)?;
+    if (low..=high).contains(&next) {
+        return Ok(());
+    }
+    let what = if next < low {
+        format!("the log begins at {low}, so {} records were deleted before they were read", low - next)
+    } else {
+        format!("the log ends at {high}: records that were read are gone, or this is another log")
+    };
+    Err(Error::new(
+        ErrorKind::Conflict,
+        format!(
+            "topic {topic} partition {partition}: the table's position is {next}, but {what}; run `intellicartel ingest accept-log {topic} --partition {partition} --from earliest|latest|OFFSET` to go on"
+        ),
+    ))
+}

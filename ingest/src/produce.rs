@@ -1,0 +1,278 @@
+//! `produce`: replays a mapped file to its topics, with an idempotent producer and an exact count of what the cluster acknowledged.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use domain::feeds::metadata::HISTORY_HEADER;
+use domain::{Error, ErrorKind, Feed, Result};
+use rdkafka::ClientContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
+use tokio_util::sync::CancellationToken;
+
+use crate::files;
+use crate::kafka::admin::Admin;
+use crate::kafka::{KafkaConfig, kafka_error};
+use crate::mapping::{LocalTimes, MappedRecord, Mapper, Mapping};
+
+/// What is to be produced.
+#[derive(Debug, Clone)]
+pub struct ProduceOptions {
+    /// The source file.
+    pub file: PathBuf,
+    /// The mapping file.
+    pub map: PathBuf,
+    /// The feed that the caller named; the mapping must fill it.
+    pub feed: Feed,
+    /// Records a second at most.
+    pub rate: Option<f64>,
+    /// Partitions of topics that are created.
+    pub partitions: i32,
+}
+
+/// How far it is.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Progress {
+    /// Records handed to the client.
+    pub records: u64,
+    /// Bytes read of the source file, as it lies there.
+    pub read_bytes: u64,
+    /// Its size.
+    pub size_bytes: u64,
+}
+
+/// What was produced.
+#[derive(Debug, Clone, Default)]
+pub struct ProduceReport {
+    /// Records that the cluster acknowledged.
+    pub acknowledged: u64,
+    /// Local times that needed a decision.
+    pub local_times: LocalTimes,
+    /// Topics that were created.
+    pub created_topics: Vec<String>,
+    /// Whether the caller stopped it before the end of the file.
+    pub cancelled: bool,
+}
+
+/// How long a record may wait for its acknowledgement.
+const DELIVERY_TIMEOUT_MS: &str = "60000";
+
+/// Replays a file. Topics that do not exist are created.
+///
+/// # Errors
+/// A file or mapping that cannot be used (nothing was produced then), a row that is not CSV, a cluster that does not acknowledge; the message tells how
+/// many records were acknowledged.
+pub async fn produce(
+    kafka: &KafkaConfig,
+    options: ProduceOptions,
+    progress: impl Fn(Progress) + Send + 'static,
+    cancel: CancellationToken,
+) -> Result<ProduceReport> {
+    let mapping = Mapping::load(&options.map)?;
+    if !mapping.feeds().any(|feed| feed == options.feed) {
+        return Err(Error::invalid(format!("--map {}: it does not fill feed {}", options.map.display(), options.feed.name())));
+    }
+    let opened = Opened::new(&options, mapping)?;
+    let admin = Admin::new(kafka)?;
+    let mut created_topics = Vec::new();
+    let topics: BTreeMap<Feed, String> = opened.feeds.iter().map(|feed| (*feed, feed.topic(&kafka.prefix))).collect();
+    for topic in topics.values() {
+        if admin.ensure_topic(topic, options.partitions).await? {
+            created_topics.push(topic.clone());
+        }
+    }
+    let kafka = kafka.clone();
+    let run = move || opened.run(&kafka, &topics, options.rate, &progress, &cancel);
+    let mut report = tokio::task::spawn_blocking(run).await.map_err(|error| Error::internal(format!("producing: {error}")))??;
+    report.created_topics = created_topics;
+    Ok(report)
+}
+
+/// A file whose columns fit its mapping.
+struct Opened {
+    feeds: Vec<Feed>,
+    mapper: Mapper,
+    rows: csv::Reader<Box<dyn std::io::Read + Send>>,
+    read: Arc<AtomicU64>,
+    size_bytes: u64,
+    name: String,
+}
+
+impl Opened {
+    fn new(options: &ProduceOptions, mapping: Mapping) -> Result<Self> {
+        let source = files::open(&options.file)?;
+        let name = options.file.display().to_string();
+        let mut rows = csv::ReaderBuilder::new().delimiter(mapping.delimiter).from_reader(source.content);
+        let header = rows.headers().map_err(|error| Error::invalid(format!("--file {name}: its header: {error}")))?;
+        let columns: Vec<String> = header.iter().map(|column| column.trim_start_matches('\u{feff}').to_owned()).collect();
+        let feeds = mapping.feeds().collect();
+        let mapper = mapping.bind(&columns)?;
+        Ok(Self { feeds, mapper, rows, read: source.read, size_bytes: source.size_bytes, name })
+    }
+
+    fn run(
+        mut self,
+        kafka: &KafkaConfig,
+        topics: &BTreeMap<Feed, String>,
+        rate: Option<f64>,
+        progress: &dyn Fn(Progress),
+        cancel: &CancellationToken,
+    ) -> Result<ProduceReport> {
+        let producer = RecordProducer::new(kafka)?;
+        let begun = Instant::now();
+        let (mut sent, mut shown_at) = (0_u64, Instant::now());
+        let mut row = csv::StringRecord::new();
+        let mut cancelled = false;
+        loop {
+            if cancel.is_cancelled() {
+                cancelled = true;
+                break;
+            }
+            match self.rows.read_record(&mut row) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => {
+                    let acknowledged = producer.finish()?;
+                    return Err(Error::invalid(format!(
+                        "--file {}: {error}; {acknowledged} records before it were acknowledged",
+                        self.name
+                    )));
+                }
+            }
+            for record in self.mapper.map(&row) {
+                let topic = topics.get(&record.feed).map_or("", String::as_str);
+                producer.send(topic, None, &record)?;
+                sent += 1;
+            }
+            if let Some(rate) = rate {
+                let due = Duration::from_secs_f64(sent as f64 / rate);
+                if let Some(early) = due.checked_sub(begun.elapsed()) {
+                    std::thread::sleep(early.min(Duration::from_secs(1)));
+                }
+            }
+            if shown_at.elapsed() > Duration::from_millis(100) {
+                let read_bytes = self.read.load(Ordering::Relaxed);
+                progress(Progress { records: sent, read_bytes, size_bytes: self.size_bytes });
+                shown_at = Instant::now();
+            }
+        }
+        let acknowledged = producer.finish()?;
+        if acknowledged != sent {
+            return Err(Error::new(ErrorKind::Unavailable, format!("{acknowledged} of {sent} records were acknowledged")));
+        }
+        progress(Progress { records: sent, read_bytes: self.size_bytes, size_bytes: self.size_bytes });
+        Ok(ProduceReport { acknowledged, local_times: self.mapper.local_times(), created_topics: Vec::new(), cancelled })
+    }
+}
+
+#[derive(Default)]
+struct Deliveries {
+    acknowledged: AtomicU64,
+    failed: std::sync::Mutex<Option<KafkaError>>,
+}
+
+impl ClientContext for Deliveries {}
+
+impl ProducerContext for Deliveries {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): Self::DeliveryOpaque) {
+        match result {
+            Ok(_) => {
+                self.acknowledged.fetch_add(1, Ordering::Relaxed);
+            }
+            Err((error, _)) => {
+                let mut failed = self.failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                failed.get_or_insert(error.clone());
+            }
+        }
+    }
+}
+
+/// An idempotent producer that counts acknowledgements.
+pub struct RecordProducer {
+    producer: ThreadedProducer<Deliveries>,
+    brokers: String,
+}
+
+impl std::fmt::Debug for RecordProducer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RecordProducer").field("brokers", &self.brokers).finish_non_exhaustive()
+    }
+}
+
+impl RecordProducer {
+    /// A producer; nothing is sent yet.
+    ///
+    /// # Errors
+    /// When a setting is not usable.
+    pub fn new(kafka: &KafkaConfig) -> Result<Self> {
+        let mut config = kafka.client();
+        config
+            .set("enable.idempotence", "true")
+            .set("acks", "all")
+            // The partitioner of Java's clients, so that keys meet in the same partitions whoever produced them.
+            .set("partitioner", "murmur2_random")
+            .set("compression.type", "lz4")
+            .set("linger.ms", "20")
+            .set("queue.buffering.max.kbytes", "65536")
+            .set("message.timeout.ms", DELIVERY_TIMEOUT_MS);
+        let producer = config.create_with_context(Deliveries::default());
+        let producer = producer.map_err(|error| kafka_error("kafka settings", &kafka.brokers, error))?;
+        Ok(Self { producer, brokers: kafka.brokers.clone() })
+    }
+
+    /// Hands a mapped record over; waits while the client's queue is full.
+    ///
+    /// # Errors
+    /// When an earlier record was not acknowledged, or the client refuses this one.
+    pub fn send(&self, topic: &str, partition: Option<i32>, record: &MappedRecord) -> Result<()> {
+        self.send_raw(topic, partition, record.key.as_deref().map(str::as_bytes), Some(&record.value), record.history)
+    }
+
+    /// Hands any bytes over; no value makes a tombstone.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub fn send_raw(&self, topic: &str, partition: Option<i32>, key: Option<&[u8]>, value: Option<&[u8]>, history: bool) -> Result<()> {
+        loop {
+            self.check()?;
+            let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(topic);
+            record.partition = partition;
+            record.key = key;
+            record.payload = value;
+            if history {
+                record = record.headers(OwnedHeaders::new().insert(Header { key: HISTORY_HEADER, value: Some("1") }));
+            }
+            match self.producer.send(record) {
+                Ok(()) => return Ok(()),
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => std::thread::sleep(Duration::from_millis(5)),
+                Err((error, _)) => return Err(self.failure(error)),
+            }
+        }
+    }
+
+    fn check(&self) -> Result<()> {
+        let failed = self.producer.context().failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        failed.map_or(Ok(()), |error| Err(self.failure(error)))
+    }
+
+    fn failure(&self, error: KafkaError) -> Error {
+        let acknowledged = self.producer.context().acknowledged.load(Ordering::Relaxed);
+        kafka_error(&format!("producing stopped after {acknowledged} acknowledged records"), &self.brokers, error)
+    }
+
+    /// Waits for all acknowledgements and gives their number.
+    ///
+    /// # Errors
+    /// When a record was not acknowledged.
+    pub fn finish(&self) -> Result<u64> {
+        self.producer.flush(Duration::from_secs(90)).map_err(|error| self.failure(error))?;
+        self.check()?;
+        Ok(self.producer.context().acknowledged.load(Ordering::Relaxed))
+    }
+}

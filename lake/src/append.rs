@@ -1,0 +1,200 @@
+//! Batches of a feed into its table: rows, dead letters and positions, each record in exactly one place.
+//!
+//! The table alone decides the position. A batch says for each partition where it begins and where it ends; it is committed only on a state
+//! whose stored position equals where it begins, and moves it to where it ends in the same commit that adds the rows.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use deltalake::kernel::{Action, Add};
+use deltalake::protocol::{DeltaOperation, SaveMode};
+use domain::ids::Pipeline;
+use domain::ports::{Append, Batch, CommitOutcome, RegisterLog, StagedFile};
+use domain::position::{KnownLog, LogIdentity, PartitionRange, TopicState};
+use domain::{Error, ErrorKind, Feed, Result, civil};
+use uuid::Uuid;
+
+use crate::commit::{Decision, Outcome, Plan, Proposal};
+use crate::lake::Lake;
+use crate::letters;
+use crate::log::Log;
+use crate::stage::write_files;
+use crate::tables::PERIOD;
+
+/// A batch whose first file is older is dropped: vacuum may have taken the file by the time of the commit.
+const MAX_BATCH_AGE_MICROS: i64 = 3_600 * 1_000_000;
+
+#[async_trait]
+impl Append for Lake {
+    async fn topic_state(&self, feed: Feed, pipeline: &Pipeline, topic: &str) -> Result<TopicState> {
+        let log = self.feed(feed)?.snapshot().await?;
+        Ok(topic_state(&log, pipeline, topic))
+    }
+
+    async fn register_log(&self, request: RegisterLog<'_>) -> Result<i64> {
+        let number = request.known.logs.iter().map(|log| log.number).max().unwrap_or(0) + 1;
+        let mut plan = RegisterPlan {
+            pipeline: request.pipeline.clone(),
+            topic: request.topic.to_owned(),
+            identity: request.identity.clone(),
+            known: request.known.clone(),
+            positions: request.positions.to_vec(),
+            number,
+        };
+        match self.feed(request.feed)?.commit(&Uuid::new_v4().to_string(), &mut plan).await? {
+            Outcome::Committed(_) => Ok(number),
+            Outcome::Dropped(reason) => Err(Error::new(ErrorKind::Conflict, reason)),
+        }
+    }
+
+    async fn stage(&self, feed: Feed, rows: Vec<(String, arrow_array::RecordBatch)>) -> Result<Vec<StagedFile>> {
+        let table = self.feed(feed)?;
+        write_files(&table.log_store().object_store(None), table.definition(), rows).await
+    }
+
+    async fn commit(&self, batch: &Batch) -> Result<CommitOutcome> {
+        let table = self.feed(batch.feed)?;
+        let files = match letters::settle(self, table, batch).await? {
+            letters::Settled::Files(files) => files,
+            letters::Settled::Dropped(reason) => return Ok(CommitOutcome::Dropped { reason }),
+        };
+        let mut plan = AppendPlan { batch, files };
+        match table.commit(&batch.id.to_string(), &mut plan).await? {
+            Outcome::Committed(version) => {
+                self.checkpoint_when_due(Arc::clone(table), version);
+                Ok(CommitOutcome::Committed { version })
+            }
+            Outcome::Dropped(reason) => Ok(CommitOutcome::Dropped { reason }),
+        }
+    }
+}
+
+/// The application id under which a partition's position is kept.
+pub(crate) fn position_id(pipeline: &Pipeline, topic: &str, log: i64, partition: i32) -> String {
+    format!("{pipeline}/{topic}/{log}/{partition}")
+}
+
+fn log_id(pipeline: &Pipeline, topic: &str, identity: &LogIdentity) -> String {
+    format!("log/{pipeline}/{topic}/{}/{}", identity.cluster_id, identity.topic_id)
+}
+
+/// What a state says of a topic.
+fn topic_state(log: &Log, pipeline: &Pipeline, topic: &str) -> TopicState {
+    let mut state = TopicState::default();
+    for (app_id, version) in log.transactions() {
+        let parts: Vec<&str> = app_id.split('/').collect();
+        match parts.as_slice() {
+            ["log", owner, name, cluster_id, topic_id] if *name == topic => state.logs.push(KnownLog {
+                pipeline: (*owner).to_owned(),
+                identity: LogIdentity { cluster_id: (*cluster_id).to_owned(), topic_id: (*topic_id).to_owned() },
+                number: *version,
+            }),
+            [owner, name, number, partition] if *owner == pipeline.as_str() && *name == topic => {
+                if let (Ok(number), Ok(partition)) = (number.parse(), partition.parse()) {
+                    state.next_offsets.insert((number, partition), *version);
+                }
+            }
+            _ => {}
+        }
+    }
+    state.logs.sort_by_key(|log| log.number);
+    state
+}
+
+/// Rule 2: the stored position of each partition must equal where the batch begins.
+pub(crate) fn differing_position(log: &Log, batch: &Batch) -> Option<String> {
+    let differs = |range: &&PartitionRange| {
+        let id = position_id(&batch.pipeline, &batch.topic, batch.log, range.partition);
+        log.transaction(&id) != range.from
+    };
+    let range = batch.ranges.iter().find(differs)?;
+    let stored = log.transaction(&position_id(&batch.pipeline, &batch.topic, batch.log, range.partition));
+    let show = |position: Option<i64>| position.map_or_else(|| "none".to_owned(), |offset| offset.to_string());
+    Some(format!(
+        "{} partition {}: the batch begins at {}, the table's position is {}",
+        batch.topic,
+        range.partition,
+        show(range.from),
+        show(stored)
+    ))
+}
+
+/// Why a batch must not be committed any more for its age, by the wall clock.
+pub(crate) fn too_old(files: &[StagedFile]) -> Option<String> {
+    let first = files.iter().map(|file| file.written_at).min()?;
+    let age = civil::now() - first;
+    (age > MAX_BATCH_AGE_MICROS)
+        .then(|| format!("its first file is {} minutes old: vacuum may have taken it", age / 60_000_000))
+}
+
+struct AppendPlan<'a> {
+    batch: &'a Batch,
+    files: Vec<StagedFile>,
+}
+
+#[async_trait]
+impl Plan for AppendPlan<'_> {
+    async fn decide(&mut self, log: &Log) -> Result<Decision> {
+        if let Some(reason) = differing_position(log, self.batch).or_else(|| too_old(&self.files)) {
+            return Ok(Decision::Drop(reason));
+        }
+        let batch = self.batch;
+        let positions = batch.ranges.iter().map(|range| {
+            (position_id(&batch.pipeline, &batch.topic, batch.log, range.partition), range.to)
+        });
+        Ok(Decision::Commit(Proposal {
+            actions: self.files.iter().map(add_action).collect(),
+            transactions: positions.collect(),
+            operation: append_operation(),
+        }))
+    }
+}
+
+/// An append, as history shows it.
+pub(crate) fn append_operation() -> DeltaOperation {
+    DeltaOperation::Write { mode: SaveMode::Append, partition_by: Some(vec![PERIOD.to_owned()]), predicate: None }
+}
+
+/// The Add of a staged file.
+pub(crate) fn add_action(file: &StagedFile) -> Action {
+    Action::Add(Add {
+        path: file.path.clone(),
+        partition_values: [(PERIOD.to_owned(), Some(file.period.clone()))].into(),
+        size: i64::try_from(file.size_bytes).unwrap_or(i64::MAX),
+        modification_time: file.written_at / 1_000,
+        data_change: true,
+        stats: Some(file.stats.clone()),
+        ..Add::default()
+    })
+}
+
+struct RegisterPlan {
+    pipeline: Pipeline,
+    topic: String,
+    identity: LogIdentity,
+    known: TopicState,
+    positions: Vec<(i32, i64)>,
+    number: i64,
+}
+
+#[async_trait]
+impl Plan for RegisterPlan {
+    async fn decide(&mut self, log: &Log) -> Result<Decision> {
+        let state = topic_state(log, &self.pipeline, &self.topic);
+        let logs_of = |state: &TopicState| -> BTreeMap<i64, LogIdentity> {
+            state.logs.iter().map(|log| (log.number, log.identity.clone())).collect()
+        };
+        if logs_of(&state) != logs_of(&self.known) {
+            return Ok(Decision::Drop(format!(
+                "another process has registered a log of topic {} in the meantime: look at the stored positions again",
+                self.topic
+            )));
+        }
+        let mut transactions = vec![(log_id(&self.pipeline, &self.topic, &self.identity), self.number)];
+        transactions.extend(self.positions.iter().map(|(partition, offset)| {
+            (position_id(&self.pipeline, &self.topic, self.number, *partition), *offset)
+        }));
+        Ok(Decision::Commit(Proposal { actions: Vec::new(), transactions, operation: append_operation() }))
+    }
+}

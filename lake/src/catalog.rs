@@ -1,0 +1,72 @@
+//! The lake as DataFusion's catalog: each look-up of a table gives its newest version, or the one asked for as `name@version`.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::catalog::{CatalogProvider, SchemaProvider, TableProvider};
+use datafusion::common::{DataFusionError, Result as DfResult};
+
+use crate::lake::Lake;
+use crate::provider::DeltaProvider;
+
+/// The lake as a catalog of schemas.
+#[derive(Debug)]
+pub struct LakeCatalog {
+    lake: Arc<Lake>,
+}
+
+impl LakeCatalog {
+    /// A catalog over a lake.
+    #[must_use]
+    pub fn new(lake: Arc<Lake>) -> Self {
+        Self { lake }
+    }
+}
+
+impl CatalogProvider for LakeCatalog {
+    fn schema_names(&self) -> Vec<String> {
+        let mut names: Vec<_> = self.lake.tables().values().map(|table| table.definition().schema.to_owned()).collect();
+        names.dedup();
+        names
+    }
+
+    fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
+        let schema = self.schema_names().into_iter().find(|known| known == name)?;
+        Some(Arc::new(LakeSchema { lake: Arc::clone(&self.lake), schema }))
+    }
+}
+
+#[derive(Debug)]
+struct LakeSchema {
+    lake: Arc<Lake>,
+    schema: String,
+}
+
+#[async_trait]
+impl SchemaProvider for LakeSchema {
+    fn table_names(&self) -> Vec<String> {
+        let of_schema = self.lake.tables().values().filter(|table| table.definition().schema == self.schema);
+        of_schema.map(|table| table.definition().name.clone()).collect()
+    }
+
+    async fn table(&self, name: &str) -> DfResult<Option<Arc<dyn TableProvider>>> {
+        let (base, version) = match name.split_once('@') {
+            Some((base, version)) => (base, Some(version.parse::<u64>())),
+            None => (name, None),
+        };
+        let Some(table) = self.lake.tables().get(&format!("{}.{base}", self.schema)) else { return Ok(None) };
+        let external = |error: domain::Error| DataFusionError::External(Box::new(error));
+        let log = match version {
+            None => table.snapshot().await,
+            Some(Ok(version)) => table.snapshot_at(version).await,
+            Some(Err(_)) => Err(domain::Error::invalid(format!("`{name}`: write a version as a number, like \"{base}@12\""))),
+        };
+        let provider = DeltaProvider::new(table.definition(), &log.map_err(external)?, table.log_store().root_url().clone());
+        Ok(Some(Arc::new(provider)))
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        let base = name.split_once('@').map_or(name, |(base, _)| base);
+        self.lake.tables().contains_key(&format!("{}.{base}", self.schema))
+    }
+}

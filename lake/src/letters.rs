@@ -1,0 +1,161 @@
+//! Dead letters before the table (rule 4): the bad records of a batch are committed to `raw.dead_letters` first, then the table's commit moves the
+//! position.
+//!
+//! Between the two a process may die, and another, with a decoder that judges differently, may read the same range again. What is listed among
+//! the letters stays dead: its coordinates are left out of the letters to be written, and out of the rows.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use arrow::compute::filter_record_batch;
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Int32Type, Int64Type};
+use arrow_array::{BooleanArray, RecordBatch};
+use async_trait::async_trait;
+use domain::dead_letter;
+use domain::ports::{Batch, StagedFile};
+use domain::{DeadLetter, Error, Result, civil};
+
+use crate::append::{add_action, append_operation, differing_position, position_id, too_old};
+use crate::commit::{Decision, Outcome, Plan, Proposal};
+use crate::lake::Lake;
+use crate::log::Log;
+use crate::read::read_file;
+use crate::stage::write_files;
+use crate::table::Table;
+
+/// What is to be done with a batch once its letters stand.
+pub(crate) enum Settled {
+    /// Commit these files.
+    Files(Vec<StagedFile>),
+    /// Give the batch up, for this reason.
+    Dropped(String),
+}
+
+/// Partition and offset of a record; topic and log are the batch's.
+type Coordinates = (i32, i64);
+
+/// Commits the letters of a batch, and gives its files without the records that are listed as dead already.
+pub(crate) async fn settle(lake: &Lake, table: &Arc<Table>, batch: &Batch) -> Result<Settled> {
+    let letters_table = lake.dead_letters()?;
+    if !batch.dead_letters.is_empty() {
+        // Rule 2 on the feed's table, so that a process which lost its partitions writes no letters either.
+        if let Some(reason) = differing_position(&table.snapshot().await?, batch).or_else(|| too_old(&batch.files)) {
+            return Ok(Settled::Dropped(reason));
+        }
+        let mut plan = LettersPlan { table: letters_table, batch, staged: None };
+        let id = format!("{}/letters", batch.id);
+        if let Outcome::Dropped(reason) = letters_table.commit(&id, &mut plan).await? {
+            tracing::debug!(reason, "no dead letter of the batch is new");
+        }
+    }
+    let listed = listed(letters_table, &letters_table.snapshot().await?, batch).await?;
+    let own: HashSet<Coordinates> = batch.dead_letters.iter().map(|letter| (letter.partition, letter.offset)).collect();
+    let taken_elsewhere: HashSet<Coordinates> = listed.difference(&own).copied().collect();
+    if taken_elsewhere.is_empty() {
+        return Ok(Settled::Files(batch.files.clone()));
+    }
+    without(table, &batch.files, &taken_elsewhere).await.map(Settled::Files)
+}
+
+/// Appends those letters of a batch that are not listed yet.
+struct LettersPlan<'a> {
+    table: &'a Arc<Table>,
+    batch: &'a Batch,
+    /// The letters that were written, and their files: written once, for an outcome may be unknown.
+    staged: Option<(HashSet<Coordinates>, Vec<StagedFile>)>,
+}
+
+#[async_trait]
+impl Plan for LettersPlan<'_> {
+    async fn decide(&mut self, log: &Log) -> Result<Decision> {
+        let batch = self.batch;
+        let listed = listed(self.table, log, batch).await?;
+        let fresh = |letter: &&DeadLetter| !listed.contains(&(letter.partition, letter.offset));
+        let letters: Vec<DeadLetter> = batch.dead_letters.iter().filter(fresh).cloned().collect();
+        if letters.is_empty() {
+            return Ok(Decision::Drop("all of them are listed already".to_owned()));
+        }
+        let coordinates: HashSet<Coordinates> = letters.iter().map(|l| (l.partition, l.offset)).collect();
+        if self.staged.as_ref().is_none_or(|(staged, _)| *staged != coordinates) {
+            let store = self.table.log_store().object_store(None);
+            let period = civil::period(letters[0].ingested_at);
+            let rows = vec![(period, dead_letter::to_batch(&letters))];
+            let files = write_files(&store, self.table.definition(), rows).await?;
+            self.staged = Some((coordinates, files));
+        }
+        let files = self.staged.as_ref().map(|(_, files)| files.as_slice()).unwrap_or_default();
+        if let Some(reason) = too_old(files) {
+            return Err(Error::new(domain::ErrorKind::Unavailable, reason));
+        }
+        let touched: HashSet<i32> = letters.iter().map(|letter| letter.partition).collect();
+        let moved = batch.ranges.iter().filter(|range| touched.contains(&range.partition)).map(|range| {
+            let id = position_id(&batch.pipeline, &batch.topic, batch.log, range.partition);
+            let stored = log.transaction(&id).unwrap_or(i64::MIN);
+            (id, stored.max(range.to))
+        });
+        Ok(Decision::Commit(Proposal {
+            actions: files.iter().map(add_action).collect(),
+            transactions: moved.collect(),
+            operation: append_operation(),
+        }))
+    }
+}
+
+/// Coordinates in the batch's ranges that are listed as dead letters at `log`. Only where the letters' own position lies beyond a range's beginning can
+/// any be listed, so that the common case reads no file.
+async fn listed(table: &Table, log: &Log, batch: &Batch) -> Result<HashSet<Coordinates>> {
+    let overlapping = |range: &&domain::position::PartitionRange| {
+        let stored = log.transaction(&position_id(&batch.pipeline, &batch.topic, batch.log, range.partition));
+        stored.is_some_and(|stored| range.from.is_none_or(|from| stored > from))
+    };
+    let ranges: Vec<_> = batch.ranges.iter().filter(overlapping).collect();
+    let mut listed = HashSet::new();
+    if ranges.is_empty() {
+        return Ok(listed);
+    }
+    let store = table.log_store().object_store(None);
+    let covers = |partition: i32, offset: i64| {
+        ranges.iter().any(|r| r.partition == partition && offset < r.to && r.from.is_none_or(|from| offset >= from))
+    };
+    for file in log.files().values() {
+        for rows in read_file(&store, file, &["_topic", "_log", "_partition", "_offset"]).await? {
+            let (topics, logs) = (rows.column(0).as_string::<i32>(), rows.column(1).as_primitive::<Int64Type>());
+            let (partitions, offsets) = (rows.column(2).as_primitive::<Int32Type>(), rows.column(3).as_primitive::<Int64Type>());
+            for row in 0..rows.num_rows() {
+                let at = (partitions.value(row), offsets.value(row));
+                if topics.value(row) == batch.topic && logs.value(row) == batch.log && covers(at.0, at.1) {
+                    listed.insert(at);
+                }
+            }
+        }
+    }
+    Ok(listed)
+}
+
+/// The files' rows without those at `coordinates`, written anew; the old files are never committed and are left to vacuum.
+async fn without(table: &Table, files: &[StagedFile], coordinates: &HashSet<Coordinates>) -> Result<Vec<StagedFile>> {
+    let store = table.log_store().object_store(None);
+    let mut kept = Vec::new();
+    for file in files {
+        let active = crate::log::ActiveFile {
+            path: file.path.clone(),
+            period: file.period.clone(),
+            size_bytes: file.size_bytes,
+            modified_ms: file.written_at / 1_000,
+            stats: None,
+        };
+        for rows in read_file(&store, &active, &[]).await? {
+            kept.push((file.period.clone(), filter(&rows, coordinates)?));
+        }
+    }
+    write_files(&store, table.definition(), kept).await
+}
+
+fn filter(rows: &RecordBatch, coordinates: &HashSet<Coordinates>) -> Result<RecordBatch> {
+    let column = |name: &str| rows.column_by_name(name).ok_or_else(|| Error::internal(format!("a staged file lacks {name}")));
+    let (partitions, offsets) = (column("_partition")?.as_primitive::<Int32Type>(), column("_offset")?.as_primitive::<Int64Type>());
+    let keep: BooleanArray =
+        (0..rows.num_rows()).map(|row| Some(!coordinates.contains(&(partitions.value(row), offsets.value(row))))).collect();
+    filter_record_batch(rows, &keep).map_err(|error| Error::internal(error.to_string()))
+}

@@ -1,0 +1,138 @@
+//! A table as query engines see it: a plain Parquet scan over the files of one version, with the statistics that Delta keeps.
+//!
+//! Delta's statistics are inexact (instants are cut to milliseconds, decimals may have passed through floats), so only row counts are given as
+//! exact; bounds are widened and used to leave files out, never to answer.
+
+use std::sync::Arc;
+
+use arrow_schema::{DataType, Field, SchemaRef, TimeUnit};
+use async_trait::async_trait;
+use chrono::DateTime;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::stats::Precision;
+use datafusion::common::{ColumnStatistics, DataFusionError, Result as DfResult, ScalarValue, Statistics};
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::object_store::ObjectStoreUrl;
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
+use datafusion::datasource::source::DataSourceExec;
+use datafusion::datasource::table_schema::TableSchema;
+use datafusion::logical_expr::utils::conjunction;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::empty::EmptyExec;
+use serde_json::{Map, Value};
+use url::Url;
+
+use crate::log::{ActiveFile, Log};
+use crate::tables::{PERIOD, TableDefinition};
+
+/// One version of a table, ready to be scanned.
+#[derive(Debug)]
+pub(crate) struct DeltaProvider {
+    table_schema: TableSchema,
+    files: Vec<Arc<ActiveFile>>,
+    url: Url,
+}
+
+impl DeltaProvider {
+    pub(crate) fn new(definition: &TableDefinition, log: &Log, url: Url) -> Self {
+        let file_schema = domain::table::arrow_schema(&definition.columns);
+        let period = Arc::new(Field::new(PERIOD, DataType::Utf8, true));
+        let table_schema = TableSchema::builder(file_schema).with_table_partition_cols(vec![period]).build();
+        Self { table_schema, files: log.files().values().cloned().collect(), url }
+    }
+
+    fn partitioned_file(&self, file: &ActiveFile) -> DfResult<PartitionedFile> {
+        let url = self.url.join(&file.path).map_err(|error| DataFusionError::External(Box::new(error)))?;
+        let path = object_store::path::Path::from_url_path(url.path())?;
+        let mut part = PartitionedFile::new(path.to_string(), file.size_bytes);
+        part.partition_values = vec![ScalarValue::Utf8(Some(file.period.clone()))];
+        part.statistics = Some(Arc::new(self.statistics_of(file)));
+        Ok(part)
+    }
+
+    /// Statistics in the order of the table's columns, the partition column last.
+    fn statistics_of(&self, file: &ActiveFile) -> Statistics {
+        let schema = self.table_schema.table_schema();
+        let stats: Value = file.stats.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+        let object = |name: &str| stats.get(name).and_then(Value::as_object).cloned().unwrap_or_default();
+        let (low, high) = (object("minValues"), object("maxValues"));
+        let bound = |of: &Map<String, Value>, field: &Field, is_max: bool| {
+            let value = of.get(field.name()).and_then(|value| scalar(value, field.data_type(), is_max));
+            value.map_or(Precision::Absent, Precision::Inexact)
+        };
+        let columns = schema.fields().iter().map(|field| {
+            let mut column = ColumnStatistics::new_unknown();
+            if field.name() == PERIOD {
+                column.min_value = Precision::Exact(ScalarValue::Utf8(Some(file.period.clone())));
+                column.max_value = column.min_value.clone();
+            } else {
+                column.min_value = bound(&low, field, false);
+                column.max_value = bound(&high, field, true);
+            }
+            column
+        });
+        let rows = stats.get("numRecords").and_then(Value::as_u64).and_then(|rows| usize::try_from(rows).ok());
+        Statistics {
+            num_rows: rows.map_or(Precision::Absent, Precision::Exact),
+            total_byte_size: Precision::Absent,
+            column_statistics: columns.collect(),
+        }
+    }
+}
+
+/// A bound from Delta's JSON; types whose JSON form may have been rounded by other engines have none here.
+fn scalar(value: &Value, data_type: &DataType, is_max: bool) -> Option<ScalarValue> {
+    match data_type {
+        DataType::Utf8 => value.as_str().map(|text| ScalarValue::Utf8(Some(text.to_owned()))),
+        DataType::Int32 => value.as_i64().and_then(|v| i32::try_from(v).ok()).map(|v| ScalarValue::Int32(Some(v))),
+        DataType::Int64 => value.as_i64().map(|v| ScalarValue::Int64(Some(v))),
+        DataType::Timestamp(TimeUnit::Microsecond, zone) => {
+            let instant = DateTime::parse_from_rfc3339(value.as_str()?).ok()?.timestamp_micros();
+            let widened = if is_max { instant.checked_add(1_000)? } else { instant };
+            Some(ScalarValue::TimestampMicrosecond(Some(widened), zone.clone()))
+        }
+        _ => None,
+    }
+}
+
+#[async_trait]
+impl TableProvider for DeltaProvider {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(self.table_schema.table_schema())
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> DfResult<Vec<TableProviderFilterPushDown>> {
+        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        if self.files.is_empty() {
+            let schema = datafusion::common::project_schema(&self.schema(), projection)?;
+            return Ok(Arc::new(EmptyExec::new(schema)));
+        }
+        let files = self.files.iter().map(|file| self.partitioned_file(file)).collect::<DfResult<Vec<_>>>()?;
+        let groups = FileGroup::new(files).split_files(state.config().target_partitions().max(1));
+        let mut source = ParquetSource::new(self.table_schema.clone());
+        if let Some(filter) = conjunction(filters.iter().cloned()) {
+            let schema = datafusion::common::DFSchema::try_from(self.schema())?;
+            source = source.with_predicate(state.create_physical_expr(filter, &schema)?);
+        }
+        let config = FileScanConfigBuilder::new(ObjectStoreUrl::parse(&self.url[..url::Position::BeforePath])?, Arc::new(source))
+            .with_file_groups(groups)
+            .with_projection_indices(projection.cloned())?
+            .with_limit(limit.filter(|_| filters.is_empty()))
+            .build();
+        Ok(DataSourceExec::from_data_source(config))
+    }
+}
