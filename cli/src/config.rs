@@ -82,14 +82,15 @@ const DEFAULT_FILE: &str = "intellicartel.toml";
 impl Config {
     /// Reads the layers.
     pub(crate) fn load(file: Option<&Path>) -> Result<Self> {
-        let named = file.map_or_else(|| Path::new(DEFAULT_FILE), |file| file);
+        let named = file.unwrap_or_else(|| Path::new(DEFAULT_FILE));
         let layers = config::Config::builder()
             .add_source(config::File::from(named).format(config::FileFormat::Toml).required(file.is_some()))
-            .add_source(config::Environment::with_prefix("INTELLICARTEL").prefix_separator("__").separator("__"));
-        let loaded: Self = layers
-            .build()
-            .and_then(config::Config::try_deserialize)
-            .map_err(|error| Error::invalid(format!("configuration ({} and INTELLICARTEL__*): {error}", named.display())))?;
+            .add_source(
+                config::Environment::with_prefix("INTELLICARTEL").prefix_separator("__").separator("__"),
+            );
+        let loaded: Self = layers.build().and_then(config::Config::try_deserialize).map_err(|error| {
+            Error::invalid(format!("configuration ({} and INTELLICARTEL__*): {error}", named.display()))
+        })?;
         loaded.check()?;
         Ok(loaded)
     }
@@ -97,13 +98,18 @@ impl Config {
     fn check(&self) -> Result<()> {
         let least = 16 << 20;
         if self.ingest.memory_cap_bytes < least {
-            return Err(Error::invalid(format!("ingest.memory_cap_bytes is {}: give at least {least}", self.ingest.memory_cap_bytes)));
+            return Err(Error::invalid(format!(
+                "ingest.memory_cap_bytes is {}: give at least {least}",
+                self.ingest.memory_cap_bytes
+            )));
         }
         if self.ingest.flush_bytes == 0 || self.ingest.flush_ms == 0 {
             return Err(Error::invalid("ingest.flush_bytes and ingest.flush_ms must be above 0"));
         }
         if self.s3.access_key_id.is_some() != self.s3.secret_access_key.is_some() {
-            return Err(Error::invalid("s3.access_key_id and s3.secret_access_key go together: give both or none"));
+            return Err(Error::invalid(
+                "s3.access_key_id and s3.secret_access_key go together: give both or none",
+            ));
         }
         Ok(())
     }

@@ -50,8 +50,13 @@ pub(crate) async fn run(config: &Config, args: Args) -> Result<()> {
         })?;
         let lake = wire::lake(config, LakeOptions::Write).await?;
         let report = accept_log(&kafka, lake, &pipeline, feed, partition, from).await?;
-        let positions: Vec<_> = report.positions.iter().map(|(partition, offset)| format!("{partition}: {offset}")).collect();
-        eprintln!("topic {topic} is now log {}; next offsets by partition: {}", report.number, positions.join(", "));
+        let positions: Vec<_> =
+            report.positions.iter().map(|(partition, offset)| format!("{partition}: {offset}")).collect();
+        eprintln!(
+            "topic {topic} is now log {}; next offsets by partition: {}",
+            report.number,
+            positions.join(", ")
+        );
         return Ok(());
     }
     let feeds = if args.feeds.is_empty() {

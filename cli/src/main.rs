@@ -13,7 +13,11 @@ use clap::{Parser, Subcommand};
 use domain::ErrorKind;
 
 #[derive(Debug, Parser)]
-#[command(name = "intellicartel", version, about = "Decision intelligence for retailers: Kafka to Delta, exactly once, and SQL over it")]
+#[command(
+    name = "intellicartel",
+    version,
+    about = "Decision intelligence for retailers: Kafka to Delta, exactly once, and SQL over it"
+)]
 struct Cli {
     /// The configuration file [default: intellicartel.toml, if there is one].
     #[arg(long, global = true, value_name = "FILE")]

@@ -28,7 +28,10 @@ pub(crate) struct Args {
 }
 
 fn positive(text: &str) -> Result<f64, String> {
-    text.parse().ok().filter(|rate: &f64| rate.is_finite() && *rate > 0.0).ok_or_else(|| "give a number above 0".to_owned())
+    text.parse()
+        .ok()
+        .filter(|rate: &f64| rate.is_finite() && *rate > 0.0)
+        .ok_or_else(|| "give a number above 0".to_owned())
 }
 
 pub(crate) async fn run(config: &Config, args: Args) -> Result<()> {
@@ -44,7 +47,8 @@ pub(crate) async fn run(config: &Config, args: Args) -> Result<()> {
         let rate = progress.records as f64 / begun.elapsed().as_secs_f64().max(0.001);
         shown.set_message(format!("{} records, {rate:.0}/s", progress.records));
     };
-    let options = ProduceOptions { file: args.file, map: args.map, feed, rate: args.rate, partitions: args.partitions };
+    let options =
+        ProduceOptions { file: args.file, map: args.map, feed, rate: args.rate, partitions: args.partitions };
     let result = produce(&wire::kafka(config), options, progress, wire::shutdown()).await;
     bar.finish_and_clear();
     let report = result?;
@@ -53,10 +57,16 @@ pub(crate) async fn run(config: &Config, args: Args) -> Result<()> {
     }
     let times = report.local_times;
     if times.moved + times.ambiguous > 0 {
-        eprintln!("local times: {} did not exist and were moved forward an hour, {} were ambiguous and took the first", times.moved, times.ambiguous);
+        eprintln!(
+            "local times: {} did not exist and were moved forward an hour, {} were ambiguous and took the first",
+            times.moved, times.ambiguous
+        );
     }
     if report.cancelled {
-        return Err(Error::new(ErrorKind::Cancelled, format!("stopped; {} records were acknowledged", report.acknowledged)));
+        return Err(Error::new(
+            ErrorKind::Cancelled,
+            format!("stopped; {} records were acknowledged", report.acknowledged),
+        ));
     }
     eprintln!("{} records acknowledged by {}", report.acknowledged, config.kafka.brokers);
     Ok(())

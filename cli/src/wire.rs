@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use domain::{Error, Result};
 use ::engine::{Engine, ObjectStoreUrl};
 use ::ingest::kafka::KafkaConfig;
+use domain::{Error, Result};
 use lake::catalog::LakeCatalog;
 use lake::{Lake, LakeOptions, S3Settings, StoreSettings};
 use tokio_util::sync::CancellationToken;
@@ -31,7 +31,8 @@ pub(crate) async fn lake(config: &Config, options: LakeOptions) -> Result<Arc<La
 
 pub(crate) fn engine(lake: Arc<Lake>) -> Result<Engine> {
     let (url, store) = lake.store().bucket();
-    let url = ObjectStoreUrl::parse(url.as_str()).map_err(|error| Error::internal(format!("store URL {url}: {error}")))?;
+    let url = ObjectStoreUrl::parse(url.as_str())
+        .map_err(|error| Error::internal(format!("store URL {url}: {error}")))?;
     Engine::new(Arc::new(LakeCatalog::new(lake)), (url, store), QUERY_MEMORY_BYTES)
 }
 

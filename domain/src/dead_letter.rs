@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow_array::builder::{BinaryBuilder, Int32Builder, Int64Builder, StringBuilder, TimestampMicrosecondBuilder};
+use arrow_array::builder::{
+    BinaryBuilder, Int32Builder, Int64Builder, StringBuilder, TimestampMicrosecondBuilder,
+};
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::DataType;
 
@@ -69,7 +71,11 @@ pub fn columns() -> Vec<Column> {
         Column::required("_partition", DataType::Int32, "Kafka partition of the record"),
         Column::required("_offset", DataType::Int64, "Kafka offset of the record"),
         Column::optional("_timestamp", timestamp(), "Kafka timestamp of the record"),
-        Column::optional("schema_id", DataType::Int32, "Schema id of the Confluent wire format, where the value has one"),
+        Column::optional(
+            "schema_id",
+            DataType::Int32,
+            "Schema id of the Confluent wire format, where the value has one",
+        ),
         Column::required("error_class", DataType::Utf8, "Kind of fault, like `missing_field`"),
         Column::required("error_message", DataType::Utf8, "The fault in words"),
         Column::required("feed", DataType::Utf8, "Feed that refused the record"),
@@ -79,7 +85,11 @@ pub fn columns() -> Vec<Column> {
         Column::optional("tenant", DataType::Utf8, "Business, only if the record itself states a valid one"),
         Column::optional("store", DataType::Utf8, "Store, only if the record itself states a valid one"),
         Column::required("pipeline", DataType::Utf8, "Pipeline that met the record"),
-        Column::required("attempt", DataType::Int32, "1 for the first time, one more for each replay that failed"),
+        Column::required(
+            "attempt",
+            DataType::Int32,
+            "1 for the first time, one more for each replay that failed",
+        ),
         Column::required("_ingested_at", timestamp(), "When the record was taken in"),
     ]
 }

@@ -49,7 +49,8 @@ pub fn parse(text: &str, scale: u32) -> Result<i128, DecimalError> {
         }
         let digit = i128::from(byte - b'0');
         if index < point {
-            value = value.checked_mul(10).and_then(|v| v.checked_add(digit)).ok_or(DecimalError::OutOfRange)?;
+            value =
+                value.checked_mul(10).and_then(|v| v.checked_add(digit)).ok_or(DecimalError::OutOfRange)?;
         } else if digit != 0 {
             return Err(DecimalError::TooManyDecimals);
         }
@@ -57,7 +58,8 @@ pub fn parse(text: &str, scale: u32) -> Result<i128, DecimalError> {
     }
     if value != 0 && index < point {
         let shift = u32::try_from(point - index).map_err(|_| DecimalError::OutOfRange)?;
-        value = 10_i128.checked_pow(shift).and_then(|p| value.checked_mul(p)).ok_or(DecimalError::OutOfRange)?;
+        value =
+            10_i128.checked_pow(shift).and_then(|p| value.checked_mul(p)).ok_or(DecimalError::OutOfRange)?;
     }
     if value >= 10_i128.pow(u32::from(PRECISION)) {
         return Err(DecimalError::OutOfRange);
@@ -115,7 +117,8 @@ mod tests {
         assert_eq!(parse("1e99999999999999999999", 3), Err(DecimalError::OutOfRange));
         assert_eq!(parse("999999999999999.999", 3), Ok(999_999_999_999_999_999));
         assert_eq!(parse("1000000000000000", 3), Err(DecimalError::OutOfRange));
-        for text in ["", "-", ".", ".5", "5.", "1e", "1e+", "0x1", "NaN", "1,000", " 1", "1 ", "--1", "1.2.3"] {
+        for text in ["", "-", ".", ".5", "5.", "1e", "1e+", "0x1", "NaN", "1,000", " 1", "1 ", "--1", "1.2.3"]
+        {
             assert_eq!(parse(text, 3), Err(DecimalError::Syntax), "{text:?}");
         }
     }

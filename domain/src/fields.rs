@@ -72,8 +72,18 @@ pub struct Reject {
 impl Reject {
     /// A fault of one field.
     #[must_use]
-    pub fn field(class: RejectClass, field: &'static str, value: Option<&str>, expected: impl Into<String>) -> Self {
-        Self { class, field: Some(Cow::Borrowed(field)), value: value.map(shorten), expected: expected.into() }
+    pub fn field(
+        class: RejectClass,
+        field: &'static str,
+        value: Option<&str>,
+        expected: impl Into<String>,
+    ) -> Self {
+        Self {
+            class,
+            field: Some(Cow::Borrowed(field)),
+            value: value.map(shorten),
+            expected: expected.into(),
+        }
     }
 
     /// A fault of the record as a whole.
@@ -125,10 +135,16 @@ impl<'a> Fields<'a> {
     /// A [`Reject`] when there is no value, it is not UTF-8, or not one JSON object.
     pub fn parse(payload: Option<&'a [u8]>) -> Result<Self, Reject> {
         let bytes = payload.filter(|bytes| !bytes.is_empty()).ok_or_else(|| {
-            Reject::record(RejectClass::EmptyValue, "a JSON object; empty values (tombstones) delete nothing here")
+            Reject::record(
+                RejectClass::EmptyValue,
+                "a JSON object; empty values (tombstones) delete nothing here",
+            )
         })?;
         let text = std::str::from_utf8(bytes).map_err(|error| {
-            Reject::record(RejectClass::InvalidUtf8, format!("UTF-8 text; byte {} is not", error.valid_up_to()))
+            Reject::record(
+                RejectClass::InvalidUtf8,
+                format!("UTF-8 text; byte {} is not", error.valid_up_to()),
+            )
         })?;
         let fields: Self = serde_json::from_str(text).map_err(|error| {
             Reject::record(RejectClass::MalformedJson, format!("one JSON object ({error})"))
@@ -149,7 +165,9 @@ impl<'a> Fields<'a> {
         let mut seen = 0_u128;
         for (at, entry) in self.entries.iter().enumerate() {
             let name = entry.name.as_bytes();
-            let look = name.iter().fold(name.len() as u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(*byte)));
+            let look = name
+                .iter()
+                .fold(name.len() as u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(*byte)));
             let bit = 1_u128 << (look % 128);
             if seen & bit != 0 && self.entries[..at].iter().any(|earlier| earlier.name == entry.name) {
                 return Some(&entry.name);
@@ -162,7 +180,9 @@ impl<'a> Fields<'a> {
     /// Takes a field as it stands, if it is there; null counts as absent.
     pub fn take(&mut self, name: &str) -> Option<&'a str> {
         let count = self.entries.len();
-        let at = (self.cursor..count).chain(0..self.cursor.min(count)).find(|&at| self.entries[at].name == name)?;
+        let at = (self.cursor..count)
+            .chain(0..self.cursor.min(count))
+            .find(|&at| self.entries[at].name == name)?;
         self.cursor = at + 1;
         self.entries[at].taken = true;
         let raw = self.entries[at].value.get();
@@ -184,7 +204,12 @@ impl<'a> Fields<'a> {
     pub fn text(&mut self, name: &'static str) -> Result<Cow<'a, str>, Reject> {
         let value = text(name, self.needed(name, "a text")?)?;
         if value.trim().is_empty() {
-            return Err(Reject::field(RejectClass::MissingField, name, Some("\"\""), "a text that is not blank"));
+            return Err(Reject::field(
+                RejectClass::MissingField,
+                name,
+                Some("\"\""),
+                "a text that is not blank",
+            ));
         }
         Ok(value)
     }
@@ -223,10 +248,15 @@ impl<'a> Fields<'a> {
     ///
     /// # Errors
     /// A [`Reject`] when it is absent, no whole number, or outside `range`.
-    pub fn integer(&mut self, name: &'static str, range: std::ops::RangeInclusive<i64>) -> Result<i64, Reject> {
+    pub fn integer(
+        &mut self,
+        name: &'static str,
+        range: std::ops::RangeInclusive<i64>,
+    ) -> Result<i64, Reject> {
         let raw = self.needed(name, "a whole number")?;
         let expected = || format!("a whole number from {} to {}", range.start(), range.end());
-        let value: i64 = raw.parse().map_err(|_| Reject::field(class_of(raw), name, Some(raw), expected()))?;
+        let value: i64 =
+            raw.parse().map_err(|_| Reject::field(class_of(raw), name, Some(raw), expected()))?;
         if !range.contains(&value) {
             return Err(Reject::field(RejectClass::OutOfRange, name, Some(raw), expected()));
         }
@@ -245,7 +275,8 @@ impl<'a> Fields<'a> {
             Reject::field(RejectClass::OutOfRange, name, Some(raw), expected)
         })?;
         if !(civil::EARLIEST..=latest).contains(&instant) {
-            let expected = format!("an instant from 1990-01-01T00:00:00Z to {}", civil::format_instant(latest));
+            let expected =
+                format!("an instant from 1990-01-01T00:00:00Z to {}", civil::format_instant(latest));
             return Err(Reject::field(RejectClass::OutOfRange, name, Some(raw), expected));
         }
         Ok(instant)
@@ -271,7 +302,11 @@ impl<'a> Fields<'a> {
 
 /// A value that is of the right JSON type for a number but not readable is out of range; all else is of the wrong type.
 fn class_of(raw: &str) -> RejectClass {
-    if raw.starts_with(|c: char| c == '-' || c.is_ascii_digit()) { RejectClass::OutOfRange } else { RejectClass::WrongType }
+    if raw.starts_with(|c: char| c == '-' || c.is_ascii_digit()) {
+        RejectClass::OutOfRange
+    } else {
+        RejectClass::WrongType
+    }
 }
 
 fn text<'a>(name: &'static str, raw: &'a str) -> Result<Cow<'a, str>, Reject> {
@@ -363,23 +398,41 @@ mod tests {
             (reject(r#"{"n":1.2345}"#, |f| f.decimal("n", 3)), RejectClass::TooManyDecimals, "1.2345"),
             (reject(r#"{"n":1e400}"#, |f| f.decimal("n", 3)), RejectClass::OutOfRange, "1e400"),
             (reject(r#"{"n":[1]}"#, |f| f.decimal("n", 3)), RejectClass::WrongType, "[1]"),
-            (reject(r#"{"n":7}"#, |f| f.text("n")), RejectClass::WrongType, "7"),
-            (reject(r#"{"n":"a/b"}"#, |f| f.identifier("n")), RejectClass::OutOfRange, "a/b"),
+            (reject(r#"{"n":7}"#, |f| f.text("n").map(drop)), RejectClass::WrongType, "7"),
+            (reject(r#"{"n":"a/b"}"#, |f| f.identifier("n").map(drop)), RejectClass::OutOfRange, "a/b"),
             (reject(r#"{"n":1.5}"#, |f| f.integer("n", 0..=9)), RejectClass::OutOfRange, "1.5"),
             (reject(r#"{"n":"x"}"#, |f| f.integer("n", 0..=9)), RejectClass::WrongType, "x"),
-            (reject(r#"{"n":"2011-02-30T00:00:00Z"}"#, |f| f.instant("n", i64::MAX)), RejectClass::OutOfRange, "02-30"),
-            (reject(r#"{"n":"1989-12-31T23:59:59Z"}"#, |f| f.instant("n", i64::MAX)), RejectClass::OutOfRange, "1989"),
+            (
+                reject(r#"{"n":"2011-02-30T00:00:00Z"}"#, |f| f.instant("n", i64::MAX)),
+                RejectClass::OutOfRange,
+                "02-30",
+            ),
+            (
+                reject(r#"{"n":"1989-12-31T23:59:59Z"}"#, |f| f.instant("n", i64::MAX)),
+                RejectClass::OutOfRange,
+                "1989",
+            ),
         ];
         for (reject, class, value) in cases {
             assert_eq!((reject.class, reject.field.as_deref()), (class, Some("n")), "{reject}");
             assert!(reject.value.as_deref().is_some_and(|shown| shown.contains(value)), "{reject}");
         }
         for absent in ["{}", r#"{"n":null}"#, r#"{"n":" "}"#] {
-            assert_eq!(reject(absent, |f| f.text("n")).class, RejectClass::MissingField, "{absent}");
+            assert_eq!(
+                reject(absent, |f| f.text("n").map(drop)).class,
+                RejectClass::MissingField,
+                "{absent}"
+            );
         }
-        assert_eq!(reject(r#"{"a":1,"n":1,"a":2}"#, |f| f.text("n")).class, RejectClass::DuplicateField);
-        assert_eq!(reject("[]", |f| f.text("n")).class, RejectClass::MalformedJson);
-        assert_eq!(Fields::parse(Some(b"{\"n\":\"\xff\"}")).expect_err("bytes").class, RejectClass::InvalidUtf8);
+        assert_eq!(
+            reject(r#"{"a":1,"n":1,"a":2}"#, |f| f.text("n").map(drop)).class,
+            RejectClass::DuplicateField
+        );
+        assert_eq!(reject("[]", |f| f.text("n").map(drop)).class, RejectClass::MalformedJson);
+        assert_eq!(
+            Fields::parse(Some(b"{\"n\":\"\xff\"}")).expect_err("bytes").class,
+            RejectClass::InvalidUtf8
+        );
         for empty in [None, Some(&b""[..])] {
             assert_eq!(Fields::parse(empty).expect_err("empty").class, RejectClass::EmptyValue);
         }

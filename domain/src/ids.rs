@@ -30,7 +30,11 @@ impl Pipeline {
     pub fn new(name: impl Into<String>) -> Result<Self> {
         let name = name.into();
         let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
-        if name.is_empty() || name.len() > 64 || !name.bytes().all(allowed) || RESERVED.contains(&name.as_str()) {
+        if name.is_empty()
+            || name.len() > 64
+            || !name.bytes().all(allowed)
+            || RESERVED.contains(&name.as_str())
+        {
             return Err(Error::invalid(format!(
                 "ingest.pipeline `{name}` is not usable: give 1 to 64 of A-Z a-z 0-9 . _ - and none of {}",
                 RESERVED.join(", ")

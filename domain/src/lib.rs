@@ -4,8 +4,8 @@
 //! implement the [`ports`].
 
 pub mod civil;
-pub mod decimal;
 pub mod dead_letter;
+pub mod decimal;
 pub mod error;
 pub mod feeds;
 pub mod fields;

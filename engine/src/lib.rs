@@ -56,7 +56,8 @@ impl Engine {
             .with_information_schema(true);
         let session = SessionContext::new_with_config_rt(config, Arc::clone(&self.runtime));
         session.register_catalog(CATALOG, Arc::clone(&self.catalog));
-        let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+        let read_only =
+            SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
         let frame = session.sql_with_options(sql, read_only).await.map_err(query_error)?;
         frame.execute_stream().await.map_err(query_error)
     }

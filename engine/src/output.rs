@@ -27,7 +27,11 @@ pub enum Output {
 ///
 /// # Errors
 /// Those of the query, and of writing.
-pub async fn write_output(mut answer: SendableRecordBatchStream, output: Output, to: &mut (dyn Write + Send)) -> Result<u64> {
+pub async fn write_output(
+    mut answer: SendableRecordBatchStream,
+    output: Output,
+    to: &mut (dyn Write + Send),
+) -> Result<u64> {
     let schema = answer.schema();
     let mut rows = 0;
     let failed = |error: &dyn std::fmt::Display| Error::internal(format!("writing the answer: {error}"));

@@ -28,9 +28,12 @@ impl std::str::FromStr for AcceptFrom {
         match text {
             "earliest" => Ok(Self::Earliest),
             "latest" => Ok(Self::Latest),
-            _ => text.parse().ok().filter(|offset| *offset >= 0).map(Self::Offset).ok_or_else(|| {
-                format!("`{text}` is not earliest, latest or an offset")
-            }),
+            _ => text
+                .parse()
+                .ok()
+                .filter(|offset| *offset >= 0)
+                .map(Self::Offset)
+                .ok_or_else(|| format!("`{text}` is not earliest, latest or an offset")),
         }
     }
 }
@@ -64,7 +67,10 @@ pub async fn accept_log(
         .await
         .map_err(|error| Error::internal(format!("asking the cluster: {error}")))??;
     if let Some(named) = partition.filter(|named| !bounds.iter().any(|(partition, ..)| partition == named)) {
-        return Err(Error::invalid(format!("--partition {named}: topic {topic} has the partitions 0 to {}", bounds.len() - 1)));
+        return Err(Error::invalid(format!(
+            "--partition {named}: topic {topic} has the partitions 0 to {}",
+            bounds.len() - 1
+        )));
     }
     let current = known.current(pipeline.as_str()).filter(|log| log.identity == identity);
     let mut positions = Vec::new();
@@ -83,7 +89,14 @@ pub async fn accept_log(
         }
         positions.push((id, offset));
     }
-    let request = RegisterLog { feed, pipeline, topic: &topic, identity: &identity, known: &known, positions: &positions };
+    let request = RegisterLog {
+        feed,
+        pipeline,
+        topic: &topic,
+        identity: &identity,
+        known: &known,
+        positions: &positions,
+    };
     let number = append.register_log(request).await?;
     Ok(AcceptReport { number, positions })
 }
@@ -92,12 +105,17 @@ type Bounds = Vec<(i32, i64, i64)>;
 
 fn look_up(kafka: &KafkaConfig, topic: &str) -> Result<(domain::position::LogIdentity, Bounds)> {
     let brokers = kafka.brokers.as_str();
-    let consumer: BaseConsumer =
-        kafka.client().set("group.id", "intellicartel").create().map_err(|error| kafka_error("kafka settings", brokers, error))?;
+    let consumer: BaseConsumer = kafka
+        .client()
+        .set("group.id", "intellicartel")
+        .create()
+        .map_err(|error| kafka_error("kafka settings", brokers, error))?;
     let missing = || Error::new(ErrorKind::NotFound, format!("there is no topic {topic} on {brokers}"));
     let partitions = admin::partitions(consumer.client(), topic, brokers)?;
     let identity = topic_id::log_identity(consumer.client(), topic, brokers)?.ok_or_else(missing)?;
-    let bounds = |partition: i32| watermarks(&consumer, topic, partition, brokers).map(|(low, high)| (partition, low, high));
+    let bounds = |partition: i32| {
+        watermarks(&consumer, topic, partition, brokers).map(|(low, high)| (partition, low, high))
+    };
     let bounds = partitions.into_iter().map(bounds).collect::<Result<Bounds>>()?;
     if bounds.is_empty() { Err(missing()) } else { Ok((identity, bounds)) }
 }

@@ -44,9 +44,24 @@ pub(crate) struct Buffer {
 }
 
 impl Buffer {
-    pub(crate) fn new(feed: Feed, topic: &str, log: i64, pipeline: &str, positions: BTreeMap<i32, PartitionPosition>) -> Self {
+    pub(crate) fn new(
+        feed: Feed,
+        topic: &str,
+        log: i64,
+        pipeline: &str,
+        positions: BTreeMap<i32, PartitionPosition>,
+    ) -> Self {
         let (topic, pipeline) = (topic.to_owned(), pipeline.to_owned());
-        Self { feed, topic, log, pipeline, builder: feed.builder(), letters: Vec::new(), letter_bytes: 0, positions }
+        Self {
+            feed,
+            topic,
+            log,
+            pipeline,
+            builder: feed.builder(),
+            letters: Vec::new(),
+            letter_bytes: 0,
+            positions,
+        }
     }
 
     /// Takes a message in; one below the partition's position was consumed before and is passed over.
@@ -67,7 +82,9 @@ impl Buffer {
         };
         if let Err(reject) = self.builder.push(message.payload(), &metadata, now) {
             let (tenant, store) = dead_letter::owner(message.payload());
-            self.letter_bytes += LETTER_BYTES + message.payload().map_or(0, <[u8]>::len) + message.key().map_or(0, <[u8]>::len);
+            self.letter_bytes += LETTER_BYTES
+                + message.payload().map_or(0, <[u8]>::len)
+                + message.key().map_or(0, <[u8]>::len);
             self.letters.push(DeadLetter {
                 raw_key: message.key().map(<[u8]>::to_vec),
                 raw_value: message.payload().map(<[u8]>::to_vec),

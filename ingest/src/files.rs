@@ -29,7 +29,9 @@ impl std::fmt::Debug for Source {
 /// # Errors
 /// When it cannot be read, naming it.
 pub fn open(path: &Path) -> Result<Source> {
-    let failed = |error: std::io::Error| Error::invalid(format!("--file {}: {error}", path.display())).with_source(error);
+    let failed = |error: std::io::Error| {
+        Error::invalid(format!("--file {}: {error}", path.display())).with_source(error)
+    };
     let mut file = File::open(path).map_err(failed)?;
     let size_bytes = file.metadata().map_err(failed)?.len();
     let mut magic = [0_u8; 6];

@@ -80,7 +80,8 @@ impl Mapping {
     /// # Errors
     /// Naming the file, the key and the fix.
     pub fn load(path: &Path) -> Result<Self> {
-        let named = |error: &dyn std::fmt::Display| Error::invalid(format!("--map {}: {error}", path.display()));
+        let named =
+            |error: &dyn std::fmt::Display| Error::invalid(format!("--map {}: {error}", path.display()));
         let text = std::fs::read_to_string(path).map_err(|error| named(&error))?;
         Self::parse(&text).map_err(|error| named(&error))
     }
@@ -101,14 +102,23 @@ impl Mapping {
             let feed = Feed::from_name(&name)?;
             let mut rules = Vec::new();
             for (field, value) in fields {
-                let rule: RuleText =
-                    value.try_into().map_err(|error| Error::invalid(format!("feeds.{name}.{field}: {error}")))?;
+                let rule: RuleText = value
+                    .try_into()
+                    .map_err(|error| Error::invalid(format!("feeds.{name}.{field}: {error}")))?;
                 rule.check().map_err(|what| Error::invalid(format!("feeds.{name}.{field}: {what}")))?;
                 rules.push((field, rule));
             }
-            let needed: Vec<_> = feed.required_fields().iter().filter(|f| !rules.iter().any(|(name, _)| name == *f)).copied().collect();
+            let needed: Vec<_> = feed
+                .required_fields()
+                .iter()
+                .filter(|f| !rules.iter().any(|(name, _)| name == *f))
+                .copied()
+                .collect();
             if !needed.is_empty() {
-                return Err(Error::invalid(format!("feeds.{name} lacks a rule for {}: every record needs them", needed.join(", "))));
+                return Err(Error::invalid(format!(
+                    "feeds.{name} lacks a rule for {}: every record needs them",
+                    needed.join(", ")
+                )));
             }
             feeds.push((feed, rules));
         }
@@ -125,13 +135,18 @@ impl Mapping {
     /// # Errors
     /// Naming a column that the file does not have, and those that it has.
     pub fn bind(self, columns: &[String]) -> Result<Mapper> {
-        let index: HashMap<&str, usize> = columns.iter().enumerate().map(|(at, name)| (name.as_str(), at)).collect();
+        let index: HashMap<&str, usize> =
+            columns.iter().enumerate().map(|(at, name)| (name.as_str(), at)).collect();
         let mut feeds = Vec::new();
         for (feed, rules) in self.feeds {
             let bind = |(field, rule): (String, RuleText)| {
                 let bound = rule.bind(&|column: &str| index.get(column).copied());
                 let bound = bound.map_err(|column| {
-                    Error::invalid(format!("feeds.{}.{field}: the file has no column `{column}`; it has {}", feed.name(), columns.join(", ")))
+                    Error::invalid(format!(
+                        "feeds.{}.{field}: the file has no column `{column}`; it has {}",
+                        feed.name(),
+                        columns.join(", ")
+                    ))
                 });
                 bound.map(|rule| (field, rule))
             };
@@ -155,7 +170,12 @@ impl Mapper {
                 json.push_str(&value);
             }
             let json = if json.is_empty() { "{}".to_owned() } else { json + "}" };
-            MappedRecord { feed: *feed, key: feed.key(json.as_bytes()).ok(), value: json.into_bytes(), history }
+            MappedRecord {
+                feed: *feed,
+                key: feed.key(json.as_bytes()).ok(),
+                value: json.into_bytes(),
+                history,
+            }
         };
         self.feeds.iter_mut().map(record).collect()
     }
@@ -204,7 +224,10 @@ mod tests {
             ["7", "85A", "-2", "6.95", "31/31/2010", "x"],
         ]);
         assert_eq!(records[0]["sku"], "85A");
-        assert_eq!((&records[0]["line"], &records[2]["line"], &records[3]["line"]), (&1.into(), &2.into(), &3.into()));
+        assert_eq!(
+            (&records[0]["line"], &records[2]["line"], &records[3]["line"]),
+            (&1.into(), &2.into(), &3.into())
+        );
         assert_eq!(records[0]["occurred_at"], "2009-12-01T07:45:00Z");
         assert_eq!(records[1]["occurred_at"], "2010-03-28T01:30:00Z", "moved forward to 02:30 summer time");
         assert_eq!(records[2]["occurred_at"], "2010-10-31T00:30:00Z", "the first of two");
@@ -216,7 +239,8 @@ mod tests {
 
     #[test]
     fn faults_name_the_key_and_the_fix() {
-        let fault = |from: &str, to: &str| Mapping::parse(&MAPPING.replace(from, to)).expect_err(to).to_string();
+        let fault =
+            |from: &str, to: &str| Mapping::parse(&MAPPING.replace(from, to)).expect_err(to).to_string();
         assert!(fault("history", "histroy").contains("histroy"));
         assert!(fault("[feeds.sales]", "[feeds.sale]").contains("no feed `sale`"));
         assert!(fault("Europe/London", "Europe/Lundon").contains("Europe/Lundon"));
@@ -224,7 +248,11 @@ mod tests {
         assert!(fault("currency = { constant = \"GBP\" }", "").contains("lacks a rule for currency"));
         assert!(fault("%H:%M", "%Q").contains("format"));
         let columns = ["Invoice".to_owned(), "Code".to_owned()];
-        let error = Mapping::parse(MAPPING).expect("valid").bind(&columns).expect_err("a column is missing").to_string();
+        let error = Mapping::parse(MAPPING)
+            .expect("valid")
+            .bind(&columns)
+            .expect_err("a column is missing")
+            .to_string();
         assert!(error.contains("no column `") && error.contains("Invoice, Code"), "{error}");
     }
 }

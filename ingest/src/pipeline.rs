@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 use domain::ids::Pipeline;
 use domain::ports::Append;
 use domain::{Error, ErrorKind, Feed, Result, civil};
-use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::Message;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tokio_util::sync::CancellationToken;
 
@@ -90,7 +90,9 @@ pub async fn run(
             // The receiver is gone only when the whole ingest was cancelled.
             let _ = sender.send(worker.run());
         });
-        spawned.map_err(|error| Error::internal(format!("starting a thread for feed {}: {error}", feed.name())))?;
+        spawned.map_err(|error| {
+            Error::internal(format!("starting a thread for feed {}: {error}", feed.name()))
+        })?;
         threads.push((feed, receiver));
     }
     let mut total = IngestReport::default();
@@ -105,11 +107,16 @@ pub async fn run(
             }
             Ok(Err(error)) => {
                 stop.cancel();
-                failure.get_or_insert(Error::new(error.kind(), format!("feed {}: {error}", feed.name())).with_source(error));
+                failure.get_or_insert(
+                    Error::new(error.kind(), format!("feed {}: {error}", feed.name())).with_source(error),
+                );
             }
             Err(_) => {
                 stop.cancel();
-                failure.get_or_insert(Error::internal(format!("feed {}: its thread ended unexpectedly", feed.name())));
+                failure.get_or_insert(Error::internal(format!(
+                    "feed {}: its thread ended unexpectedly",
+                    feed.name()
+                )));
             }
         }
     }
@@ -176,13 +183,16 @@ impl FeedWorker {
             .set("enable.partition.eof", "true")
             .set("fetch.wait.max.ms", "100")
             .set("queued.max.messages.kbytes", queue_kbytes.to_string());
-        config.create().map_err(|error| crate::kafka::kafka_error("kafka settings", &self.kafka.brokers, error))
+        config
+            .create()
+            .map_err(|error| crate::kafka::kafka_error("kafka settings", &self.kafka.brokers, error))
     }
 
     /// Polls until the end, a shutdown, a dropped batch or an error.
     fn poll(&self, consumer: &Arc<BaseConsumer>, start: Start, report: &mut IngestReport) -> Result<Ended> {
         let pipeline = self.options.pipeline.as_str();
-        let mut at_end: std::collections::BTreeMap<i32, bool> = start.positions.keys().map(|p| (*p, false)).collect();
+        let mut at_end: std::collections::BTreeMap<i32, bool> =
+            start.positions.keys().map(|p| (*p, false)).collect();
         let mut buffer = Buffer::new(self.feed, &self.topic, start.log, pipeline, start.positions);
         let committer = Committer::spawn(self, consumer, start.log, start.identity);
         let limit = self.options.flush_bytes.min(self.options.memory_cap_bytes / 6);
@@ -244,7 +254,10 @@ impl FeedWorker {
                 }
                 Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => return Ok(Ended::Done),
                 Err(std::sync::mpsc::RecvTimeoutError::Timeout) if begun.elapsed() > patience => {
-                    tracing::warn!(feed = self.feed.name(), "the last batch was not committed in time; the next start reads it again");
+                    tracing::warn!(
+                        feed = self.feed.name(),
+                        "the last batch was not committed in time; the next start reads it again"
+                    );
                     return Ok(Ended::Done);
                 }
                 Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {}
@@ -261,7 +274,9 @@ impl FeedWorker {
                     }
                 }
                 Err(TryRecvError::Empty) => return Ok(None),
-                Err(TryRecvError::Disconnected) => return Ok(Some(Ended::Restart("the committer ended".to_owned()))),
+                Err(TryRecvError::Disconnected) => {
+                    return Ok(Some(Ended::Restart("the committer ended".to_owned())));
+                }
             }
         }
     }
@@ -274,7 +289,8 @@ impl FeedWorker {
                 report.dead_letters += dead_letters;
                 report.commits += 1;
                 metrics::counter!("intellicartel_ingest_rows_total", "feed" => feed).increment(rows);
-                metrics::counter!("intellicartel_ingest_dead_letters_total", "feed" => feed).increment(dead_letters);
+                metrics::counter!("intellicartel_ingest_dead_letters_total", "feed" => feed)
+                    .increment(dead_letters);
                 metrics::counter!("intellicartel_ingest_commits_total", "feed" => feed).increment(1);
                 let freshness = (civil::now() - newest_at) as f64 / 1e6;
                 metrics::gauge!("intellicartel_ingest_freshness_seconds", "feed" => feed).set(freshness);
@@ -291,17 +307,34 @@ impl FeedWorker {
         match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
                 for (&partition, position) in buffer.positions() {
-                    start::check_bounds(consumer, &self.topic, partition, position.next, &self.kafka.brokers)?;
+                    start::check_bounds(
+                        consumer,
+                        &self.topic,
+                        partition,
+                        position.next,
+                        &self.kafka.brokers,
+                    )?;
                 }
                 Ok(())
             }
-            Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => Err(Error::new(
-                ErrorKind::NotFound,
-                format!("topic {} is gone; if it was recreated, look at `ingest accept-log {}`", self.topic, self.topic),
-            )),
-            Some(RDKafkaErrorCode::Fatal | RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::Authentication) => {
-                Err(crate::kafka::kafka_error(&format!("reading topic {}", self.topic), &self.kafka.brokers, error))
+            Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
+                Err(Error::new(
+                    ErrorKind::NotFound,
+                    format!(
+                        "topic {} is gone; if it was recreated, look at `ingest accept-log {}`",
+                        self.topic, self.topic
+                    ),
+                ))
             }
+            Some(
+                RDKafkaErrorCode::Fatal
+                | RDKafkaErrorCode::TopicAuthorizationFailed
+                | RDKafkaErrorCode::Authentication,
+            ) => Err(crate::kafka::kafka_error(
+                &format!("reading topic {}", self.topic),
+                &self.kafka.brokers,
+                error,
+            )),
             // Brokers come and go; the watchdog ends a feed that waits too long.
             _ => {
                 tracing::warn!(feed = self.feed.name(), %error, "kafka client");
@@ -315,7 +348,11 @@ impl FeedWorker {
         for (&partition, position) in buffer.positions() {
             let watermarks = consumer.fetch_watermarks(&self.topic, partition, ASK_TIMEOUT);
             let (_, high) = watermarks.map_err(|error| {
-                crate::kafka::kafka_error(&format!("topic {} has been silent", self.topic), &self.kafka.brokers, error)
+                crate::kafka::kafka_error(
+                    &format!("topic {} has been silent", self.topic),
+                    &self.kafka.brokers,
+                    error,
+                )
             })?;
             // Transaction markers may stand at the end, so that only a position before the last two offsets is sure to lag.
             if high - position.next > 2 {

@@ -74,12 +74,17 @@ pub async fn produce(
 ) -> Result<ProduceReport> {
     let mapping = Mapping::load(&options.map)?;
     if !mapping.feeds().any(|feed| feed == options.feed) {
-        return Err(Error::invalid(format!("--map {}: it does not fill feed {}", options.map.display(), options.feed.name())));
+        return Err(Error::invalid(format!(
+            "--map {}: it does not fill feed {}",
+            options.map.display(),
+            options.feed.name()
+        )));
     }
     let opened = Opened::new(&options, mapping)?;
     let admin = Admin::new(kafka)?;
     let mut created_topics = Vec::new();
-    let topics: BTreeMap<Feed, String> = opened.feeds.iter().map(|feed| (*feed, feed.topic(&kafka.prefix))).collect();
+    let topics: BTreeMap<Feed, String> =
+        opened.feeds.iter().map(|feed| (*feed, feed.topic(&kafka.prefix))).collect();
     for topic in topics.values() {
         if admin.ensure_topic(topic, options.partitions).await? {
             created_topics.push(topic.clone());
@@ -87,7 +92,9 @@ pub async fn produce(
     }
     let kafka = kafka.clone();
     let run = move || opened.run(&kafka, &topics, options.rate, &progress, &cancel);
-    let mut report = tokio::task::spawn_blocking(run).await.map_err(|error| Error::internal(format!("producing: {error}")))??;
+    let mut report = tokio::task::spawn_blocking(run)
+        .await
+        .map_err(|error| Error::internal(format!("producing: {error}")))??;
     report.created_topics = created_topics;
     Ok(report)
 }
@@ -107,8 +114,10 @@ impl Opened {
         let source = files::open(&options.file)?;
         let name = options.file.display().to_string();
         let mut rows = csv::ReaderBuilder::new().delimiter(mapping.delimiter).from_reader(source.content);
-        let header = rows.headers().map_err(|error| Error::invalid(format!("--file {name}: its header: {error}")))?;
-        let columns: Vec<String> = header.iter().map(|column| column.trim_start_matches('\u{feff}').to_owned()).collect();
+        let header =
+            rows.headers().map_err(|error| Error::invalid(format!("--file {name}: its header: {error}")))?;
+        let columns: Vec<String> =
+            header.iter().map(|column| column.trim_start_matches('\u{feff}').to_owned()).collect();
         let feeds = mapping.feeds().collect();
         let mapper = mapping.bind(&columns)?;
         Ok(Self { feeds, mapper, rows, read: source.read, size_bytes: source.size_bytes, name })
@@ -162,10 +171,18 @@ impl Opened {
         }
         let acknowledged = producer.finish()?;
         if acknowledged != sent {
-            return Err(Error::new(ErrorKind::Unavailable, format!("{acknowledged} of {sent} records were acknowledged")));
+            return Err(Error::new(
+                ErrorKind::Unavailable,
+                format!("{acknowledged} of {sent} records were acknowledged"),
+            ));
         }
         progress(Progress { records: sent, read_bytes: self.size_bytes, size_bytes: self.size_bytes });
-        Ok(ProduceReport { acknowledged, local_times: self.mapper.local_times(), created_topics: Vec::new(), cancelled })
+        Ok(ProduceReport {
+            acknowledged,
+            local_times: self.mapper.local_times(),
+            created_topics: Vec::new(),
+            cancelled,
+        })
     }
 }
 
@@ -231,14 +248,27 @@ impl RecordProducer {
     /// # Errors
     /// When an earlier record was not acknowledged, or the client refuses this one.
     pub fn send(&self, topic: &str, partition: Option<i32>, record: &MappedRecord) -> Result<()> {
-        self.send_raw(topic, partition, record.key.as_deref().map(str::as_bytes), Some(&record.value), record.history)
+        self.send_raw(
+            topic,
+            partition,
+            record.key.as_deref().map(str::as_bytes),
+            Some(&record.value),
+            record.history,
+        )
     }
 
     /// Hands any bytes over; no value makes a tombstone.
     ///
     /// # Errors
     /// As [`Self::send`].
-    pub fn send_raw(&self, topic: &str, partition: Option<i32>, key: Option<&[u8]>, value: Option<&[u8]>, history: bool) -> Result<()> {
+    pub fn send_raw(
+        &self,
+        topic: &str,
+        partition: Option<i32>,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        history: bool,
+    ) -> Result<()> {
         loop {
             self.check()?;
             let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(topic);
@@ -246,24 +276,32 @@ impl RecordProducer {
             record.key = key;
             record.payload = value;
             if history {
-                record = record.headers(OwnedHeaders::new().insert(Header { key: HISTORY_HEADER, value: Some("1") }));
+                record = record
+                    .headers(OwnedHeaders::new().insert(Header { key: HISTORY_HEADER, value: Some("1") }));
             }
             match self.producer.send(record) {
                 Ok(()) => return Ok(()),
-                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => std::thread::sleep(Duration::from_millis(5)),
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {
+                    std::thread::sleep(Duration::from_millis(5))
+                }
                 Err((error, _)) => return Err(self.failure(error)),
             }
         }
     }
 
     fn check(&self) -> Result<()> {
-        let failed = self.producer.context().failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        let failed =
+            self.producer.context().failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
         failed.map_or(Ok(()), |error| Err(self.failure(error)))
     }
 
     fn failure(&self, error: KafkaError) -> Error {
         let acknowledged = self.producer.context().acknowledged.load(Ordering::Relaxed);
-        kafka_error(&format!("producing stopped after {acknowledged} acknowledged records"), &self.brokers, error)
+        kafka_error(
+            &format!("producing stopped after {acknowledged} acknowledged records"),
+            &self.brokers,
+            error,
+        )
     }
 
     /// Waits for all acknowledgements and gives their number.

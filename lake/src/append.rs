@@ -48,7 +48,11 @@ impl Append for Lake {
         }
     }
 
-    async fn stage(&self, feed: Feed, rows: Vec<(String, arrow_array::RecordBatch)>) -> Result<Vec<StagedFile>> {
+    async fn stage(
+        &self,
+        feed: Feed,
+        rows: Vec<(String, arrow_array::RecordBatch)>,
+    ) -> Result<Vec<StagedFile>> {
         let table = self.feed(feed)?;
         write_files(&table.log_store().object_store(None), table.definition(), rows).await
     }
@@ -87,7 +91,10 @@ fn topic_state(log: &Log, pipeline: &Pipeline, topic: &str) -> TopicState {
         match parts.as_slice() {
             ["log", owner, name, cluster_id, topic_id] if *name == topic => state.logs.push(KnownLog {
                 pipeline: (*owner).to_owned(),
-                identity: LogIdentity { cluster_id: (*cluster_id).to_owned(), topic_id: (*topic_id).to_owned() },
+                identity: LogIdentity {
+                    cluster_id: (*cluster_id).to_owned(),
+                    topic_id: (*topic_id).to_owned(),
+                },
                 number: *version,
             }),
             [owner, name, number, partition] if *owner == pipeline.as_str() && *name == topic => {
@@ -110,7 +117,8 @@ pub(crate) fn differing_position(log: &Log, batch: &Batch) -> Option<String> {
     };
     let range = batch.ranges.iter().find(differs)?;
     let stored = log.transaction(&position_id(&batch.pipeline, &batch.topic, batch.log, range.partition));
-    let show = |position: Option<i64>| position.map_or_else(|| "none".to_owned(), |offset| offset.to_string());
+    let show =
+        |position: Option<i64>| position.map_or_else(|| "none".to_owned(), |offset| offset.to_string());
     Some(format!(
         "{} partition {}: the batch begins at {}, the table's position is {}",
         batch.topic,
@@ -140,20 +148,25 @@ impl Plan for AppendPlan<'_> {
             return Ok(Decision::Drop(reason));
         }
         let batch = self.batch;
-        let positions = batch.ranges.iter().map(|range| {
-            (position_id(&batch.pipeline, &batch.topic, batch.log, range.partition), range.to)
-        });
-        Ok(Decision::Commit(Proposal {
+        let positions = batch
+            .ranges
+            .iter()
+            .map(|range| (position_id(&batch.pipeline, &batch.topic, batch.log, range.partition), range.to));
+        Ok(Decision::Commit(Box::new(Proposal {
             actions: self.files.iter().map(add_action).collect(),
             transactions: positions.collect(),
             operation: append_operation(),
-        }))
+        })))
     }
 }
 
 /// An append, as history shows it.
 pub(crate) fn append_operation() -> DeltaOperation {
-    DeltaOperation::Write { mode: SaveMode::Append, partition_by: Some(vec![PERIOD.to_owned()]), predicate: None }
+    DeltaOperation::Write {
+        mode: SaveMode::Append,
+        partition_by: Some(vec![PERIOD.to_owned()]),
+        predicate: None,
+    }
 }
 
 /// The Add of a staged file.
@@ -195,6 +208,10 @@ impl Plan for RegisterPlan {
         transactions.extend(self.positions.iter().map(|(partition, offset)| {
             (position_id(&self.pipeline, &self.topic, self.number, *partition), *offset)
         }));
-        Ok(Decision::Commit(Proposal { actions: Vec::new(), transactions, operation: append_operation() }))
+        Ok(Decision::Commit(Box::new(Proposal {
+            actions: Vec::new(),
+            transactions,
+            operation: append_operation(),
+        })))
     }
 }

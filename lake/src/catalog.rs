@@ -25,7 +25,8 @@ impl LakeCatalog {
 
 impl CatalogProvider for LakeCatalog {
     fn schema_names(&self) -> Vec<String> {
-        let mut names: Vec<_> = self.lake.tables().values().map(|table| table.definition().schema.to_owned()).collect();
+        let mut names: Vec<_> =
+            self.lake.tables().values().map(|table| table.definition().schema.to_owned()).collect();
         names.dedup();
         names
     }
@@ -59,9 +60,15 @@ impl SchemaProvider for LakeSchema {
         let log = match version {
             None => table.snapshot().await,
             Some(Ok(version)) => table.snapshot_at(version).await,
-            Some(Err(_)) => Err(domain::Error::invalid(format!("`{name}`: write a version as a number, like \"{base}@12\""))),
+            Some(Err(_)) => Err(domain::Error::invalid(format!(
+                "`{name}`: write a version as a number, like \"{base}@12\""
+            ))),
         };
-        let provider = DeltaProvider::new(table.definition(), &log.map_err(external)?, table.log_store().root_url().clone());
+        let provider = DeltaProvider::new(
+            table.definition(),
+            &log.map_err(external)?,
+            table.log_store().root_url().clone(),
+        );
         Ok(Some(Arc::new(provider)))
     }
 

@@ -40,7 +40,7 @@ pub(crate) struct Proposal {
 #[derive(Debug)]
 pub(crate) enum Decision {
     /// Commit this on the state that was shown.
-    Commit(Proposal),
+    Commit(Box<Proposal>),
     /// The state already holds all that was wanted, or forbids it: give up, with the reason.
     Drop(String),
 }
@@ -78,10 +78,14 @@ pub(crate) async fn commit(log: &mut Log, name: &str, id: &str, plan: &mut dyn P
             Err(error) => return Err(error),
         };
         if started.elapsed() > PATIENCE {
-            let cause = failure.map_or_else(|| "other writers were always first".to_owned(), |error| error.to_string());
+            let cause = failure
+                .map_or_else(|| "other writers were always first".to_owned(), |error| error.to_string());
             return Err(Error::new(
                 ErrorKind::Unavailable,
-                format!("{name}: a commit could not be made, or its outcome learnt, within {} s: {cause}", PATIENCE.as_secs()),
+                format!(
+                    "{name}: a commit could not be made, or its outcome learnt, within {} s: {cause}",
+                    PATIENCE.as_secs()
+                ),
             ));
         }
         metrics::counter!("intellicartel_lake_commit_retries_total", "table" => name.to_owned()).increment(1);
@@ -91,13 +95,18 @@ pub(crate) async fn commit(log: &mut Log, name: &str, id: &str, plan: &mut dyn P
 
 /// One round: bring the state up to date, look for the id, let the plan decide, create the entry.
 /// `Ok(None)`: the outcome of the create is unknown, or another writer was first.
-async fn attempt(log: &mut Log, id: &str, plan: &mut dyn Plan, first_try_at: &mut Option<u64>) -> Result<Option<Outcome>> {
+async fn attempt(
+    log: &mut Log,
+    id: &str,
+    plan: &mut dyn Plan,
+    first_try_at: &mut Option<u64>,
+) -> Result<Option<Outcome>> {
     log.refresh().await?;
     if let Some(version) = first_try_at.and_then(|after| log.commit_of(id, after)) {
         return Ok(Some(Outcome::Committed(version)));
     }
     let proposal = match plan.decide(log).await? {
-        Decision::Commit(proposal) => proposal,
+        Decision::Commit(proposal) => *proposal,
         Decision::Drop(reason) => return Ok(Some(Outcome::Dropped(reason))),
     };
     let entry = encode(proposal, id)?;
@@ -117,7 +126,11 @@ async fn attempt(log: &mut Log, id: &str, plan: &mut dyn Plan, first_try_at: &mu
 }
 
 fn encode(proposal: Proposal, id: &str) -> Result<bytes::Bytes> {
-    let transactions = proposal.transactions.into_iter().map(|(app_id, version)| Transaction::new(app_id, version)).collect();
+    let transactions = proposal
+        .transactions
+        .into_iter()
+        .map(|(app_id, version)| Transaction::new(app_id, version))
+        .collect();
     let metadata = [(COMMIT_ID.to_owned(), Value::from(id))].into();
     let data = CommitData::new(proposal.actions, proposal.operation, metadata, transactions);
     data.get_bytes().map_err(|error| Error::internal(format!("a commit cannot be written as JSON: {error}")))

@@ -12,12 +12,17 @@ pub(crate) fn store_error(doing: &str, error: object_store::Error) -> Error {
             (ErrorKind::Invalid, "the bucket does not exist: create it, or mend lake.root")
         }
         E::NotFound { .. } => (ErrorKind::NotFound, "not found"),
-        E::PermissionDenied { .. } | E::Unauthenticated { .. } => {
-            (ErrorKind::Invalid, "access is refused: check s3.access_key_id, s3.secret_access_key and the bucket's policy")
-        }
+        E::PermissionDenied { .. } | E::Unauthenticated { .. } => (
+            ErrorKind::Invalid,
+            "access is refused: check s3.access_key_id, s3.secret_access_key and the bucket's policy",
+        ),
         E::AlreadyExists { .. } | E::Precondition { .. } => (ErrorKind::Conflict, "another writer was first"),
-        E::NotSupported { .. } | E::NotImplemented { .. } => (ErrorKind::Incompatible, "the store lacks an operation that is needed"),
-        E::Generic { .. } if text.contains("InvalidAccessKeyId") || text.contains("SignatureDoesNotMatch") => {
+        E::NotSupported { .. } | E::NotImplemented { .. } => {
+            (ErrorKind::Incompatible, "the store lacks an operation that is needed")
+        }
+        E::Generic { .. }
+            if text.contains("InvalidAccessKeyId") || text.contains("SignatureDoesNotMatch") =>
+        {
             (ErrorKind::Invalid, "access is refused: check s3.access_key_id and s3.secret_access_key")
         }
         E::Generic { .. } if text.contains("No space left") || text.contains("StorageFull") => {
@@ -26,7 +31,9 @@ pub(crate) fn store_error(doing: &str, error: object_store::Error) -> Error {
         E::Generic { .. } if text.contains("Permission denied") => {
             (ErrorKind::Invalid, "the folder is not writable: check its owner, or mend lake.root")
         }
-        _ => (ErrorKind::Unavailable, "the store did not answer: check lake.root, s3.endpoint and the network"),
+        _ => {
+            (ErrorKind::Unavailable, "the store did not answer: check lake.root, s3.endpoint and the network")
+        }
     };
     Error::new(kind, format!("{doing}: {hint} ({})", shorten(&text))).with_source(error)
 }

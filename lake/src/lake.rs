@@ -70,7 +70,10 @@ impl Lake {
     pub fn table(&self, name: &str) -> Result<&Arc<Table>> {
         self.tables.get(name).ok_or_else(|| {
             let names: Vec<_> = self.tables.keys().map(String::as_str).collect();
-            Error::new(domain::ErrorKind::NotFound, format!("there is no table `{name}`: choose one of {}", names.join(", ")))
+            Error::new(
+                domain::ErrorKind::NotFound,
+                format!("there is no table `{name}`: choose one of {}", names.join(", ")),
+            )
         })
     }
 
@@ -97,4 +100,3 @@ impl Lake {
         Ok(false)
     }
 }
-

@@ -40,7 +40,9 @@ pub(crate) async fn settle(lake: &Lake, table: &Arc<Table>, batch: &Batch) -> Re
     let letters_table = lake.dead_letters()?;
     if !batch.dead_letters.is_empty() {
         // Rule 2 on the feed's table, so that a process which lost its partitions writes no letters either.
-        if let Some(reason) = differing_position(&table.snapshot().await?, batch).or_else(|| too_old(&batch.files)) {
+        if let Some(reason) =
+            differing_position(&table.snapshot().await?, batch).or_else(|| too_old(&batch.files))
+        {
             return Ok(Settled::Dropped(reason));
         }
         let mut plan = LettersPlan { table: letters_table, batch, staged: None };
@@ -50,7 +52,8 @@ pub(crate) async fn settle(lake: &Lake, table: &Arc<Table>, batch: &Batch) -> Re
         }
     }
     let listed = listed(letters_table, &letters_table.snapshot().await?, batch).await?;
-    let own: HashSet<Coordinates> = batch.dead_letters.iter().map(|letter| (letter.partition, letter.offset)).collect();
+    let own: HashSet<Coordinates> =
+        batch.dead_letters.iter().map(|letter| (letter.partition, letter.offset)).collect();
     let taken_elsewhere: HashSet<Coordinates> = listed.difference(&own).copied().collect();
     if taken_elsewhere.is_empty() {
         return Ok(Settled::Files(batch.files.clone()));
@@ -94,11 +97,11 @@ impl Plan for LettersPlan<'_> {
             let stored = log.transaction(&id).unwrap_or(i64::MIN);
             (id, stored.max(range.to))
         });
-        Ok(Decision::Commit(Proposal {
+        Ok(Decision::Commit(Box::new(Proposal {
             actions: files.iter().map(add_action).collect(),
             transactions: moved.collect(),
             operation: append_operation(),
-        }))
+        })))
     }
 }
 
@@ -116,12 +119,16 @@ async fn listed(table: &Table, log: &Log, batch: &Batch) -> Result<HashSet<Coord
     }
     let store = table.log_store().object_store(None);
     let covers = |partition: i32, offset: i64| {
-        ranges.iter().any(|r| r.partition == partition && offset < r.to && r.from.is_none_or(|from| offset >= from))
+        ranges
+            .iter()
+            .any(|r| r.partition == partition && offset < r.to && r.from.is_none_or(|from| offset >= from))
     };
     for file in log.files().values() {
         for rows in read_file(&store, file, &["_topic", "_log", "_partition", "_offset"]).await? {
-            let (topics, logs) = (rows.column(0).as_string::<i32>(), rows.column(1).as_primitive::<Int64Type>());
-            let (partitions, offsets) = (rows.column(2).as_primitive::<Int32Type>(), rows.column(3).as_primitive::<Int64Type>());
+            let (topics, logs) =
+                (rows.column(0).as_string::<i32>(), rows.column(1).as_primitive::<Int64Type>());
+            let (partitions, offsets) =
+                (rows.column(2).as_primitive::<Int32Type>(), rows.column(3).as_primitive::<Int64Type>());
             for row in 0..rows.num_rows() {
                 let at = (partitions.value(row), offsets.value(row));
                 if topics.value(row) == batch.topic && logs.value(row) == batch.log && covers(at.0, at.1) {
@@ -134,7 +141,11 @@ async fn listed(table: &Table, log: &Log, batch: &Batch) -> Result<HashSet<Coord
 }
 
 /// The files' rows without those at `coordinates`, written anew; the old files are never committed and are left to vacuum.
-async fn without(table: &Table, files: &[StagedFile], coordinates: &HashSet<Coordinates>) -> Result<Vec<StagedFile>> {
+async fn without(
+    table: &Table,
+    files: &[StagedFile],
+    coordinates: &HashSet<Coordinates>,
+) -> Result<Vec<StagedFile>> {
     let store = table.log_store().object_store(None);
     let mut kept = Vec::new();
     for file in files {
@@ -153,9 +164,13 @@ async fn without(table: &Table, files: &[StagedFile], coordinates: &HashSet<Coor
 }
 
 fn filter(rows: &RecordBatch, coordinates: &HashSet<Coordinates>) -> Result<RecordBatch> {
-    let column = |name: &str| rows.column_by_name(name).ok_or_else(|| Error::internal(format!("a staged file lacks {name}")));
-    let (partitions, offsets) = (column("_partition")?.as_primitive::<Int32Type>(), column("_offset")?.as_primitive::<Int64Type>());
-    let keep: BooleanArray =
-        (0..rows.num_rows()).map(|row| Some(!coordinates.contains(&(partitions.value(row), offsets.value(row))))).collect();
+    let column = |name: &str| {
+        rows.column_by_name(name).ok_or_else(|| Error::internal(format!("a staged file lacks {name}")))
+    };
+    let (partitions, offsets) =
+        (column("_partition")?.as_primitive::<Int32Type>(), column("_offset")?.as_primitive::<Int64Type>());
+    let keep: BooleanArray = (0..rows.num_rows())
+        .map(|row| Some(!coordinates.contains(&(partitions.value(row), offsets.value(row)))))
+        .collect();
     filter_record_batch(rows, &keep).map_err(|error| Error::internal(error.to_string()))
 }

@@ -67,7 +67,9 @@ impl Log {
     /// [`ErrorKind::NotFound`] when there is no table; [`ErrorKind::Incompatible`] when it is not one that this release can handle.
     pub async fn load(name: &str, store: LogStoreRef, version: Option<u64>) -> Result<Self> {
         let refreshed_at = SystemTime::now();
-        let state = DeltaTableState::try_new(store.as_ref(), version).await.map_err(|error| load_error(name, version, error))?;
+        let state = DeltaTableState::try_new(store.as_ref(), version)
+            .await
+            .map_err(|error| load_error(name, version, error))?;
         check_contract(name, &state)?;
         let log_data = state.log_data();
         let files = log_data.iter().map(|view| {
@@ -83,7 +85,15 @@ impl Log {
         let files = Arc::new(files.collect::<BTreeMap<_, _>>());
         let version = state.version();
         let transactions = read_transactions(name, Arc::clone(&store), version).await?;
-        Ok(Self { name: name.to_owned(), store, version, files, transactions, commit_ids: VecDeque::new(), refreshed_at })
+        Ok(Self {
+            name: name.to_owned(),
+            store,
+            version,
+            files,
+            transactions,
+            commit_ids: VecDeque::new(),
+            refreshed_at,
+        })
     }
 
     /// Reads the commits that came after this state.
@@ -97,7 +107,8 @@ impl Log {
             return self.reload().await;
         }
         while let Some(bytes) = self.read_entry(self.version + 1).await? {
-            let actions = get_actions(self.version + 1, &bytes).map_err(|error| delta_error(&self.name, error))?;
+            let actions =
+                get_actions(self.version + 1, &bytes).map_err(|error| delta_error(&self.name, error))?;
             if actions.iter().any(|action| matches!(action, Action::Metadata(_) | Action::Protocol(_))) {
                 return self.reload().await;
             }
@@ -164,7 +175,12 @@ impl Log {
     /// The version of the commit with this id, if it landed after `after`.
     #[must_use]
     pub(crate) fn commit_of(&self, id: &str, after: u64) -> Option<u64> {
-        self.commit_ids.iter().rev().take_while(|(version, _)| *version > after).find(|(_, known)| known == id).map(|(v, _)| *v)
+        self.commit_ids
+            .iter()
+            .rev()
+            .take_while(|(version, _)| *version > after)
+            .find(|(_, known)| known == id)
+            .map(|(v, _)| *v)
     }
 
     /// The table's version.
@@ -211,10 +227,14 @@ fn active_file(add: Add) -> ActiveFile {
 fn load_error(name: &str, version: Option<u64>, error: deltalake::DeltaTableError) -> Error {
     let text = error.to_string();
     match (version, &error) {
-        (None, deltalake::DeltaTableError::NotATable(_)) => Error::new(ErrorKind::NotFound, format!("there is no table {name} yet")),
+        (None, deltalake::DeltaTableError::NotATable(_)) => {
+            Error::new(ErrorKind::NotFound, format!("there is no table {name} yet"))
+        }
         (Some(version), _) if !matches!(error, deltalake::DeltaTableError::ObjectStore { .. }) => Error::new(
             ErrorKind::NotFound,
-            format!("{name} has no version {version} that can still be read: `lake history {name}` lists them ({text})"),
+            format!(
+                "{name} has no version {version} that can still be read: `lake history {name}` lists them ({text})"
+            ),
         ),
         _ => delta_error(name, error),
     }
@@ -230,7 +250,11 @@ fn check_contract(name: &str, state: &DeltaTableState) -> Result<()> {
                 "its property {CONTRACT_PROPERTY} is {other}, this release knows {CONTRACT_VERSION}: use the release that fits"
             ));
         }
-        None => return incompatible(format!("it lacks the property {CONTRACT_PROPERTY}, so it is not a table of ours: is lake.root right?")),
+        None => {
+            return incompatible(format!(
+                "it lacks the property {CONTRACT_PROPERTY}, so it is not a table of ours: is lake.root right?"
+            ));
+        }
     }
     let protocol = state.protocol();
     let features: Vec<String> = protocol
@@ -248,7 +272,10 @@ fn check_contract(name: &str, state: &DeltaTableState) -> Result<()> {
         ));
     }
     if state.metadata().configuration().contains_key("delta.setTransactionRetentionDuration") {
-        return incompatible("the property delta.setTransactionRetentionDuration would let stored positions expire: unset it".to_owned());
+        return incompatible(
+            "the property delta.setTransactionRetentionDuration would let stored positions expire: unset it"
+                .to_owned(),
+        );
     }
     Ok(())
 }
@@ -257,8 +284,9 @@ fn check_contract(name: &str, state: &DeltaTableState) -> Result<()> {
 async fn read_transactions(name: &str, store: LogStoreRef, version: u64) -> Result<HashMap<String, i64>> {
     let read = move || -> buoyant_kernel::DeltaResult<HashMap<String, i64>> {
         let engine = store.engine(None);
-        let snapshot =
-            buoyant_kernel::Snapshot::builder_for(store.root_url().as_str()).at_version(version).build(engine.as_ref())?;
+        let snapshot = buoyant_kernel::Snapshot::builder_for(store.root_url().as_str())
+            .at_version(version)
+            .build(engine.as_ref())?;
         let mut transactions = HashMap::new();
         for batch in snapshot.log_segment().read_actions(engine.as_ref(), LOG_TXN_SCHEMA.clone())? {
             let batch: RecordBatch = ArrowEngineData::try_from_engine_data(batch?.actions)?.into();
@@ -266,14 +294,20 @@ async fn read_transactions(name: &str, store: LogStoreRef, version: u64) -> Resu
         }
         Ok(transactions)
     };
-    let failed = |what: String| Error::new(ErrorKind::Unavailable, format!("{name}: reading positions: {what}"));
-    tokio::task::spawn_blocking(read).await.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))
+    let failed =
+        |what: String| Error::new(ErrorKind::Unavailable, format!("{name}: reading positions: {what}"));
+    tokio::task::spawn_blocking(read)
+        .await
+        .map_err(|error| failed(error.to_string()))?
+        .map_err(|error| failed(error.to_string()))
 }
 
 /// Takes the transactions of a batch of log actions into `known`. The log is read newest first, so what is known already is newer.
 fn newest_first(batch: &RecordBatch, known: &mut HashMap<String, i64>) {
     let Some(txn) = batch.column_by_name("txn").and_then(|column| column.as_struct_opt()) else { return };
-    let (Some(ids), Some(versions)) = (txn.column_by_name("appId"), txn.column_by_name("version")) else { return };
+    let (Some(ids), Some(versions)) = (txn.column_by_name("appId"), txn.column_by_name("version")) else {
+        return;
+    };
     let (ids, versions) = (ids.as_string::<i32>(), versions.as_primitive::<Int64Type>());
     for row in (0..batch.num_rows()).filter(|row| txn.is_valid(*row) && ids.is_valid(*row)) {
         known.entry(ids.value(row).to_owned()).or_insert_with(|| versions.value(row));

@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use domain::{Error, ErrorKind, Result};
-use futures::future::join_all;
 use futures::StreamExt;
+use futures::future::join_all;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 use uuid::Uuid;
@@ -61,7 +61,9 @@ async fn create(store: Arc<dyn ObjectStore>, key: Path, racer: usize) -> Result<
     let payload = PutPayload::from(racer.to_string().into_bytes());
     match store.put_opts(&key, payload, PutMode::Create.into()).await {
         Ok(_) => Ok(true),
-        Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => Ok(false),
+        Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
+            Ok(false)
+        }
         Err(error) => Err(store_error("start-up probe", error)),
     }
 }

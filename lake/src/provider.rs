@@ -54,7 +54,8 @@ impl DeltaProvider {
     /// Statistics in the order of the table's columns, the partition column last.
     fn statistics_of(&self, file: &ActiveFile) -> Statistics {
         let schema = self.table_schema.table_schema();
-        let stats: Value = file.stats.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+        let stats: Value =
+            file.stats.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
         let object = |name: &str| stats.get(name).and_then(Value::as_object).cloned().unwrap_or_default();
         let (low, high) = (object("minValues"), object("maxValues"));
         let bound = |of: &Map<String, Value>, field: &Field, is_max: bool| {
@@ -72,7 +73,8 @@ impl DeltaProvider {
             }
             column
         });
-        let rows = stats.get("numRecords").and_then(Value::as_u64).and_then(|rows| usize::try_from(rows).ok());
+        let rows =
+            stats.get("numRecords").and_then(Value::as_u64).and_then(|rows| usize::try_from(rows).ok());
         Statistics {
             num_rows: rows.map_or(Precision::Absent, Precision::Exact),
             total_byte_size: Precision::Absent,
@@ -85,7 +87,9 @@ impl DeltaProvider {
 fn scalar(value: &Value, data_type: &DataType, is_max: bool) -> Option<ScalarValue> {
     match data_type {
         DataType::Utf8 => value.as_str().map(|text| ScalarValue::Utf8(Some(text.to_owned()))),
-        DataType::Int32 => value.as_i64().and_then(|v| i32::try_from(v).ok()).map(|v| ScalarValue::Int32(Some(v))),
+        DataType::Int32 => {
+            value.as_i64().and_then(|v| i32::try_from(v).ok()).map(|v| ScalarValue::Int32(Some(v)))
+        }
         DataType::Int64 => value.as_i64().map(|v| ScalarValue::Int64(Some(v))),
         DataType::Timestamp(TimeUnit::Microsecond, zone) => {
             let instant = DateTime::parse_from_rfc3339(value.as_str()?).ok()?.timestamp_micros();
@@ -121,18 +125,22 @@ impl TableProvider for DeltaProvider {
             let schema = datafusion::common::project_schema(&self.schema(), projection)?;
             return Ok(Arc::new(EmptyExec::new(schema)));
         }
-        let files = self.files.iter().map(|file| self.partitioned_file(file)).collect::<DfResult<Vec<_>>>()?;
+        let files =
+            self.files.iter().map(|file| self.partitioned_file(file)).collect::<DfResult<Vec<_>>>()?;
         let groups = FileGroup::new(files).split_files(state.config().target_partitions().max(1));
         let mut source = ParquetSource::new(self.table_schema.clone());
         if let Some(filter) = conjunction(filters.iter().cloned()) {
             let schema = datafusion::common::DFSchema::try_from(self.schema())?;
             source = source.with_predicate(state.create_physical_expr(filter, &schema)?);
         }
-        let config = FileScanConfigBuilder::new(ObjectStoreUrl::parse(&self.url[..url::Position::BeforePath])?, Arc::new(source))
-            .with_file_groups(groups)
-            .with_projection_indices(projection.cloned())?
-            .with_limit(limit.filter(|_| filters.is_empty()))
-            .build();
+        let config = FileScanConfigBuilder::new(
+            ObjectStoreUrl::parse(&self.url[..url::Position::BeforePath])?,
+            Arc::new(source),
+        )
+        .with_file_groups(groups)
+        .with_projection_indices(projection.cloned())?
+        .with_limit(limit.filter(|_| filters.is_empty()))
+        .build();
         Ok(DataSourceExec::from_data_source(config))
     }
 }

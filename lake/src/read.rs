@@ -13,8 +13,13 @@ use crate::error::store_error;
 use crate::log::ActiveFile;
 
 /// The rows of a file; no columns named means all. The file is fetched in one request and decoded off the async threads.
-pub(crate) async fn read_file(store: &Arc<dyn ObjectStore>, file: &ActiveFile, columns: &[&str]) -> Result<Vec<RecordBatch>> {
-    let path = Path::parse(&file.path).map_err(|error| Error::internal(format!("file name `{}`: {error}", file.path)))?;
+pub(crate) async fn read_file(
+    store: &Arc<dyn ObjectStore>,
+    file: &ActiveFile,
+    columns: &[&str],
+) -> Result<Vec<RecordBatch>> {
+    let path = Path::parse(&file.path)
+        .map_err(|error| Error::internal(format!("file name `{}`: {error}", file.path)))?;
     let fetch = async { store.get(&path).await?.bytes().await };
     let bytes = fetch.await.map_err(|error| store_error(&format!("reading {}", file.path), error))?;
     let columns: Vec<String> = columns.iter().map(|&name| name.to_owned()).collect();
@@ -26,6 +31,10 @@ pub(crate) async fn read_file(store: &Arc<dyn ObjectStore>, file: &ActiveFile, c
         }
         Ok(builder.build()?.collect::<Result<_, _>>()?)
     };
-    let failed = |error: &dyn std::fmt::Display| Error::internal(format!("{} cannot be decoded: {error}", file.path));
-    tokio::task::spawn_blocking(decode).await.map_err(|error| failed(&error))?.map_err(|error| failed(&error).with_source(error))
+    let failed =
+        |error: &dyn std::fmt::Display| Error::internal(format!("{} cannot be decoded: {error}", file.path));
+    tokio::task::spawn_blocking(decode)
+        .await
+        .map_err(|error| failed(&error))?
+        .map_err(|error| failed(&error).with_source(error))
 }

@@ -47,7 +47,8 @@ async fn write_file(
     let path = format!("{PERIOD}={period}/part-{}.snappy.parquet", Uuid::new_v4());
     let size_bytes = bytes.len() as u64;
     put(store, &path, bytes).await?;
-    metrics::counter!("intellicartel_lake_written_bytes_total", "table" => definition.qualified_name()).increment(size_bytes);
+    metrics::counter!("intellicartel_lake_written_bytes_total", "table" => definition.qualified_name())
+        .increment(size_bytes);
     Ok(StagedFile { path, period, size_bytes, rows, stats, written_at: civil::now() })
 }
 
@@ -80,12 +81,15 @@ fn clone_kind(error: &object_store::Error) -> object_store::Error {
 }
 
 fn encode(batch: &RecordBatch) -> Result<Vec<u8>> {
-    let failed = |error: parquet::errors::ParquetError| Error::internal(format!("encoding Parquet: {error}")).with_source(error);
+    let failed = |error: parquet::errors::ParquetError| {
+        Error::internal(format!("encoding Parquet: {error}")).with_source(error)
+    };
     let properties = WriterProperties::builder()
         .set_compression(Compression::SNAPPY)
         .set_statistics_enabled(EnabledStatistics::Chunk);
     let mut bytes = Vec::with_capacity(batch.num_rows() * 32);
-    let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties.build())).map_err(failed)?;
+    let mut writer =
+        ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties.build())).map_err(failed)?;
     writer.write(batch).map_err(failed)?;
     writer.close().map_err(failed)?;
     Ok(bytes)

@@ -31,7 +31,10 @@ pub struct S3Settings {
 
 impl std::fmt::Debug for S3Settings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("S3Settings").field("endpoint", &self.endpoint).field("region", &self.region).finish_non_exhaustive()
+        f.debug_struct("S3Settings")
+            .field("endpoint", &self.endpoint)
+            .field("region", &self.region)
+            .finish_non_exhaustive()
     }
 }
 
@@ -49,8 +52,12 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Settings of other engines under which a commit is not atomic; delta-rs ignores them with a mere log line.
-const REFUSED_ENVIRONMENT: [&str; 4] =
-    ["AWS_S3_LOCKING_PROVIDER", "DELTA_DYNAMO_TABLE_NAME", "DYNAMO_LOCK_TABLE_NAME", "AWS_S3_ALLOW_UNSAFE_RENAME"];
+const REFUSED_ENVIRONMENT: [&str; 4] = [
+    "AWS_S3_LOCKING_PROVIDER",
+    "DELTA_DYNAMO_TABLE_NAME",
+    "DYNAMO_LOCK_TABLE_NAME",
+    "AWS_S3_ALLOW_UNSAFE_RENAME",
+];
 
 /// An opened root.
 #[derive(Debug, Clone)]
@@ -87,24 +94,28 @@ impl Store {
 
     fn open_folder(path: &Path) -> Result<Self> {
         let failed = |error: std::io::Error| {
-            Error::invalid(format!("lake.root `{}` cannot be used: {error}", path.display())).with_source(error)
+            Error::invalid(format!("lake.root `{}` cannot be used: {error}", path.display()))
+                .with_source(error)
         };
         std::fs::create_dir_all(path).map_err(failed)?;
         let folder = path.canonicalize().map_err(failed)?;
-        let url = Url::from_directory_path(&folder)
-            .map_err(|()| Error::invalid(format!("lake.root `{}` is not a path that a URL can hold", path.display())))?;
+        let url = Url::from_directory_path(&folder).map_err(|()| {
+            Error::invalid(format!("lake.root `{}` is not a path that a URL can hold", path.display()))
+        })?;
         let bucket: Arc<dyn ObjectStore> = Arc::new(LocalFileSystem::new());
         Ok(Self { root: below(&bucket, &url)?, bucket, url, folder: Some(folder) })
     }
 
     fn open_s3(settings: &StoreSettings) -> Result<Self> {
-        let mut url = Url::parse(&settings.root)
-            .map_err(|error| Error::invalid(format!("lake.root `{}` is not a URL: {error}", settings.root)))?;
+        let mut url = Url::parse(&settings.root).map_err(|error| {
+            Error::invalid(format!("lake.root `{}` is not a URL: {error}", settings.root))
+        })?;
         if !url.path().ends_with('/') {
             url.set_path(&format!("{}/", url.path()));
         }
         let name = url.host_str().filter(|name| !name.is_empty());
-        let name = name.ok_or_else(|| Error::invalid(format!("lake.root `{}` names no bucket", settings.root)))?;
+        let name =
+            name.ok_or_else(|| Error::invalid(format!("lake.root `{}` names no bucket", settings.root)))?;
         let s3 = &settings.s3;
         let client = ClientOptions::new()
             .with_allow_http(s3.allow_http)
@@ -157,7 +168,10 @@ impl Store {
 
     /// The Delta log of the table at `path` below the root.
     pub(crate) fn log_store(&self, path: &str) -> Result<LogStoreRef> {
-        let url = self.url.join(&format!("{path}/")).map_err(|e| Error::internal(format!("table path `{path}`: {e}")))?;
+        let url = self
+            .url
+            .join(&format!("{path}/"))
+            .map_err(|e| Error::internal(format!("table path `{path}`: {e}")))?;
         let table = below(&self.bucket, &url)?;
         Ok(default_logstore(table, Arc::clone(&self.bucket), &url, &StorageConfig::default()))
     }
@@ -192,7 +206,9 @@ fn refuse_unsafe_environment(variable: impl Fn(&str) -> Option<String>) -> Resul
         if !matches!(value.to_ascii_lowercase().as_str(), "" | "false" | "0") {
             return Err(Error::new(
                 ErrorKind::Incompatible,
-                format!("the environment sets {name}={value}: commits are made by conditional PUT alone; unset it, and let no DynamoDB or unsafe-rename writer touch this lake"),
+                format!(
+                    "the environment sets {name}={value}: commits are made by conditional PUT alone; unset it, and let no DynamoDB or unsafe-rename writer touch this lake"
+                ),
             ));
         }
     }
@@ -210,7 +226,8 @@ mod tests {
         assert!(error.to_string().contains("AWS_S3_LOCKING_PROVIDER=dynamodb"), "{error}");
         assert!(refuse_unsafe_environment(|_| Some("false".to_owned())).is_ok());
         for (root, word) in [("", "empty"), ("gs://x/y", "gs://"), ("s3:///y", "bucket")] {
-            let error = Store::open(&StoreSettings { root: root.to_owned(), ..Default::default() }).expect_err(root);
+            let error =
+                Store::open(&StoreSettings { root: root.to_owned(), ..Default::default() }).expect_err(root);
             assert!(error.to_string().contains(word), "{error}");
         }
     }

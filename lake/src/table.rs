@@ -34,7 +34,13 @@ pub struct Table {
 impl Table {
     pub(crate) fn new(definition: TableDefinition, store: &Store) -> Result<Self> {
         let log_store = store.log_store(&definition.path())?;
-        Ok(Self { definition, log_store, writer: Mutex::default(), reader: Mutex::default(), maintenance: Mutex::default() })
+        Ok(Self {
+            definition,
+            log_store,
+            writer: Mutex::default(),
+            reader: Mutex::default(),
+            maintenance: Mutex::default(),
+        })
     }
 
     /// What the table is.
@@ -77,13 +83,18 @@ impl Table {
         let text = arrow_schema::DataType::Utf8;
         columns.push(domain::table::Column::optional(PERIOD, text, TableDefinition::PERIOD_COMMENT));
         let schema = domain::table::arrow_schema(&columns);
-        let schema: StructType =
-            schema.as_ref().try_into_kernel().map_err(|e| Error::internal(format!("{}: {e}", definition.name)))?;
+        let schema: StructType = schema
+            .as_ref()
+            .try_into_kernel()
+            .map_err(|e| Error::internal(format!("{}: {e}", definition.name)))?;
         let log_days = if is_folder { 1 } else { 7 };
         let properties = [
             (CONTRACT_PROPERTY.to_owned(), Some(CONTRACT_VERSION.to_owned())),
             ("delta.enableExpiredLogCleanup".to_owned(), Some("false".to_owned())),
-            ("delta.deletedFileRetentionDuration".to_owned(), Some(format!("interval {} days", definition.retention.deleted_file_days))),
+            (
+                "delta.deletedFileRetentionDuration".to_owned(),
+                Some(format!("interval {} days", definition.retention.deleted_file_days)),
+            ),
             ("delta.logRetentionDuration".to_owned(), Some(format!("interval {log_days} days"))),
         ];
         let hooks_off = CommitProperties::default()

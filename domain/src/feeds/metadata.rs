@@ -1,9 +1,7 @@
 //! The columns that every feed's table has beside its own: where a record came from and when we could know it.
 
-use arrow_array::builder::{
-    Int32Builder, Int64Builder, StringBuilder, TimestampMicrosecondBuilder,
-};
 use arrow_array::ArrayRef;
+use arrow_array::builder::{Int32Builder, Int64Builder, StringBuilder, TimestampMicrosecondBuilder};
 use arrow_schema::DataType;
 use std::sync::Arc;
 
@@ -37,12 +35,20 @@ pub struct RecordMetadata<'a> {
 pub fn columns() -> Vec<Column> {
     vec![
         Column::required("_topic", DataType::Utf8, "Kafka topic of the record"),
-        Column::required("_log", DataType::Int64, "Number of the topic's log: it grows when the topic is recreated"),
+        Column::required(
+            "_log",
+            DataType::Int64,
+            "Number of the topic's log: it grows when the topic is recreated",
+        ),
         Column::required("_partition", DataType::Int32, "Kafka partition of the record"),
         Column::required("_offset", DataType::Int64, "Kafka offset of the record"),
         Column::optional("_timestamp", timestamp(), "Kafka timestamp of the record"),
         Column::required("_ingested_at", timestamp(), "When the record was taken in"),
-        Column::required("_known_at", timestamp(), "When we could know the record; backtests look at nothing else"),
+        Column::required(
+            "_known_at",
+            timestamp(),
+            "When we could know the record; backtests look at nothing else",
+        ),
         Column::optional("_extra", DataType::Utf8, "Fields that the feed does not know, as a JSON object"),
     ]
 }

@@ -108,7 +108,12 @@ pub trait FeedBuilder: Send {
     ///
     /// # Errors
     /// A [`Reject`] with everything a dead letter needs; nothing is appended then.
-    fn push(&mut self, payload: Option<&[u8]>, metadata: &RecordMetadata<'_>, now: Micros) -> Result<(), Reject>;
+    fn push(
+        &mut self,
+        payload: Option<&[u8]>,
+        metadata: &RecordMetadata<'_>,
+        now: Micros,
+    ) -> Result<(), Reject>;
 
     /// Rows appended since the last [`Self::finish`].
     fn rows(&self) -> usize;

@@ -4,12 +4,14 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow_array::builder::{BooleanBuilder, Decimal128Builder, Int64Builder, StringBuilder, TimestampMicrosecondBuilder};
+use arrow_array::builder::{
+    BooleanBuilder, Decimal128Builder, Int64Builder, StringBuilder, TimestampMicrosecondBuilder,
+};
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{DataType, SchemaRef};
 
-use super::metadata::{self, MetadataBuilder, RecordMetadata};
 use super::FeedBuilder;
+use super::metadata::{self, MetadataBuilder, RecordMetadata};
 use crate::civil::{self, FUTURE_TOLERANCE, Micros};
 use crate::decimal::PRECISION;
 use crate::fields::{Fields, Reject, RejectClass};
@@ -20,8 +22,18 @@ pub const COMMENT: &str = "Lines of receipts and returns, one row for each, as t
 Amounts are quantity * unit_price in the row's currency.";
 
 /// Fields that every sale must state.
-pub const REQUIRED_FIELDS: &[&str] =
-    &["tenant", "store", "transaction_id", "line", "sku", "quantity", "unit_price", "currency", "kind", "occurred_at"];
+pub const REQUIRED_FIELDS: &[&str] = &[
+    "tenant",
+    "store",
+    "transaction_id",
+    "line",
+    "sku",
+    "quantity",
+    "unit_price",
+    "currency",
+    "kind",
+    "occurred_at",
+];
 
 const QUANTITY_SCALE: u32 = 3;
 const MONEY_SCALE: u32 = 4;
@@ -143,7 +155,12 @@ fn kind(fields: &mut Fields<'_>) -> Result<SaleKind, Reject> {
 /// A [`Reject`] when tenant, store or transaction_id is missing.
 pub fn key(json: &[u8]) -> Result<String, Reject> {
     let mut fields = Fields::parse(Some(json))?;
-    Ok(format!("{}/{}/{}", fields.identifier("tenant")?, fields.identifier("store")?, fields.text("transaction_id")?))
+    Ok(format!(
+        "{}/{}/{}",
+        fields.identifier("tenant")?,
+        fields.identifier("store")?,
+        fields.text("transaction_id")?
+    ))
 }
 
 /// The columns of `curated.sales`.
@@ -168,7 +185,11 @@ pub fn columns() -> Vec<Column> {
         Column::required("occurred_at", timestamp(), "When it was sold"),
     ];
     columns.extend(metadata::columns());
-    columns.push(Column::required("_duplicate", DataType::Boolean, "Whether an earlier row tells of the same sale"));
+    columns.push(Column::required(
+        "_duplicate",
+        DataType::Boolean,
+        "Whether an earlier row tells of the same sale",
+    ));
     columns
 }
 
@@ -186,7 +207,12 @@ pub struct SalesBuilder {
 const FIXED_ROW_BYTES: usize = 200;
 
 impl FeedBuilder for SalesBuilder {
-    fn push(&mut self, payload: Option<&[u8]>, metadata: &RecordMetadata<'_>, now: Micros) -> Result<(), Reject> {
+    fn push(
+        &mut self,
+        payload: Option<&[u8]>,
+        metadata: &RecordMetadata<'_>,
+        now: Micros,
+    ) -> Result<(), Reject> {
         let mut fields = Fields::parse(payload)?;
         let sale = Sale::decode(&mut fields, now)?;
         let extra = fields.into_extra();
@@ -200,7 +226,9 @@ impl FeedBuilder for SalesBuilder {
         if let Some((_, period)) = &self.last {
             match self.periods.get_mut(period) {
                 Some(columns) => columns.push(&sale, metadata, extra.as_deref()),
-                None => self.periods.entry(period.clone()).or_default().push(&sale, metadata, extra.as_deref()),
+                None => {
+                    self.periods.entry(period.clone()).or_default().push(&sale, metadata, extra.as_deref())
+                }
             }
         }
         Ok(())
@@ -337,7 +365,15 @@ mod tests {
     const NOW: Micros = 1_764_000_000_000_000;
 
     fn metadata(offset: i64, history: bool) -> RecordMetadata<'static> {
-        RecordMetadata { topic: "t", log: 1, partition: 0, offset, timestamp: Some(1), ingested_at: NOW, history }
+        RecordMetadata {
+            topic: "t",
+            log: 1,
+            partition: 0,
+            offset,
+            timestamp: Some(1),
+            ingested_at: NOW,
+            history,
+        }
     }
 
     fn json(changes: &[(&str, serde_json::Value)]) -> Vec<u8> {
@@ -357,13 +393,24 @@ mod tests {
         let mut builder = SalesBuilder::default();
         builder.push(Some(&json(&[])), &metadata(0, true), NOW).expect("valid");
         let bad = json(&[("quantity", "twelve".into())]);
-        assert_eq!(builder.push(Some(&bad), &metadata(1, true), NOW).expect_err("bad").class, RejectClass::WrongType);
-        let back = json(&[("quantity", (-0.5).into()), ("kind", "return".into()), ("occurred_at", "2010-01-31T23:59:59Z".into())]);
+        assert_eq!(
+            builder.push(Some(&bad), &metadata(1, true), NOW).expect_err("bad").class,
+            RejectClass::WrongType
+        );
+        let back = json(&[
+            ("quantity", (-0.5).into()),
+            ("kind", "return".into()),
+            ("occurred_at", "2010-01-31T23:59:59Z".into()),
+        ]);
         builder.push(Some(&back), &metadata(2, false), NOW).expect("valid");
         assert_eq!(builder.rows(), 2);
         let batches = builder.finish();
-        assert_eq!(batches.iter().map(|(period, _)| period.as_str()).collect::<Vec<_>>(), ["2009-12", "2010-01"]);
-        let column = |batch: usize, name: &str| batches[batch].1.column_by_name(name).expect("column").clone();
+        assert_eq!(
+            batches.iter().map(|(period, _)| period.as_str()).collect::<Vec<_>>(),
+            ["2009-12", "2010-01"]
+        );
+        let column =
+            |batch: usize, name: &str| batches[batch].1.column_by_name(name).expect("column").clone();
         assert_eq!(column(0, "unit_price").as_primitive::<Decimal128Type>().value(0), 69_500);
         assert_eq!(column(1, "quantity").as_primitive::<Decimal128Type>().value(0), -500);
         assert_eq!(column(0, "_extra").as_string::<i32>().value(0), r#"{"country":"United Kingdom"}"#);
@@ -387,7 +434,8 @@ mod tests {
         ];
         for (field, value, class) in cases {
             let payload = json(&[(field, value)]);
-            let reject = SalesBuilder::default().push(Some(&payload), &metadata(0, false), NOW).expect_err(field);
+            let reject =
+                SalesBuilder::default().push(Some(&payload), &metadata(0, false), NOW).expect_err(field);
             assert_eq!((reject.class, reject.field.as_deref()), (class, Some(field)), "{reject}");
         }
     }

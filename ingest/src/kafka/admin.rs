@@ -25,7 +25,8 @@ impl Admin {
     /// # Errors
     /// When a setting is not usable.
     pub fn new(kafka: &KafkaConfig) -> Result<Self> {
-        let client = kafka.client().create().map_err(|error| kafka_error("kafka settings", &kafka.brokers, error))?;
+        let client =
+            kafka.client().create().map_err(|error| kafka_error("kafka settings", &kafka.brokers, error))?;
         Ok(Self { client, brokers: kafka.brokers.clone() })
     }
 
@@ -65,11 +66,17 @@ fn options() -> AdminOptions {
 }
 
 /// The partitions of a topic; empty when it does not exist. Blocks up to the time-out.
-pub(crate) fn partitions<C: ClientContext>(client: &Client<C>, topic: &str, brokers: &str) -> Result<Vec<i32>> {
+pub(crate) fn partitions<C: ClientContext>(
+    client: &Client<C>,
+    topic: &str,
+    brokers: &str,
+) -> Result<Vec<i32>> {
     let metadata = client.fetch_metadata(Some(topic), ASK_TIMEOUT);
-    let metadata = metadata.map_err(|error| kafka_error(&format!("looking for topic {topic}"), brokers, error))?;
+    let metadata =
+        metadata.map_err(|error| kafka_error(&format!("looking for topic {topic}"), brokers, error))?;
     let found = metadata.topics().iter().find(|known| known.name() == topic && known.error().is_none());
-    let mut partitions: Vec<i32> = found.map(|topic| topic.partitions().iter().map(|p| p.id()).collect()).unwrap_or_default();
+    let mut partitions: Vec<i32> =
+        found.map(|topic| topic.partitions().iter().map(|p| p.id()).collect()).unwrap_or_default();
     partitions.sort_unstable();
     Ok(partitions)
 }

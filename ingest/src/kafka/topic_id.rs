@@ -1,5 +1,8 @@
 //! Which log a topic name stands for: cluster id and topic id. rdkafka does not wrap the call, so this file alone speaks to librdkafka itself.
-#![expect(unsafe_code, reason = "librdkafka's DescribeTopics has no safe wrapper in rdkafka; every pointer is owned and destroyed here")]
+#![expect(
+    unsafe_code,
+    reason = "librdkafka's DescribeTopics has no safe wrapper in rdkafka; every pointer is owned and destroyed here"
+)]
 
 use std::ffi::CString;
 use std::ptr;
@@ -15,9 +18,18 @@ use super::ASK_TIMEOUT;
 ///
 /// # Errors
 /// When the cluster does not answer.
-pub fn log_identity<C: ClientContext>(client: &Client<C>, topic: &str, brokers: &str) -> Result<Option<LogIdentity>> {
+pub fn log_identity<C: ClientContext>(
+    client: &Client<C>,
+    topic: &str,
+    brokers: &str,
+) -> Result<Option<LogIdentity>> {
     let silent = |what: &str| {
-        Error::new(ErrorKind::Unavailable, format!("asking for the id of {topic}: {what}; is a broker reachable at kafka.brokers = {brokers}?"))
+        Error::new(
+            ErrorKind::Unavailable,
+            format!(
+                "asking for the id of {topic}: {what}; is a broker reachable at kafka.brokers = {brokers}?"
+            ),
+        )
     };
     let cluster_id = client.fetch_cluster_id(ASK_TIMEOUT).ok_or_else(|| silent("the cluster gave no id"))?;
     let topic_id = describe(client.native_ptr(), topic).map_err(|what| silent(&what))?;
@@ -33,7 +45,10 @@ fn describe(client: *mut sys::rd_kafka_t, topic: &str) -> Result<Option<String>,
     unsafe {
         let mut names = [name.as_ptr()];
         let topics = sys::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), names.len());
-        let options = sys::rd_kafka_AdminOptions_new(client, sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS);
+        let options = sys::rd_kafka_AdminOptions_new(
+            client,
+            sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS,
+        );
         let queue = sys::rd_kafka_queue_new(client);
         sys::rd_kafka_AdminOptions_set_request_timeout(options, timeout_ms, ptr::null_mut(), 0);
         sys::rd_kafka_DescribeTopics(client, topics, options, queue);
@@ -71,7 +86,8 @@ unsafe fn read(event: *mut sys::rd_kafka_event_t) -> Result<Option<String>, Stri
         if id.is_null() {
             return Ok(None);
         }
-        let (most, least) = (sys::rd_kafka_Uuid_most_significant_bits(id), sys::rd_kafka_Uuid_least_significant_bits(id));
+        let (most, least) =
+            (sys::rd_kafka_Uuid_most_significant_bits(id), sys::rd_kafka_Uuid_least_significant_bits(id));
         Ok(((most, least) != (0, 0)).then(|| format!("{most:016x}{least:016x}")))
     }
 }

@@ -67,7 +67,8 @@ impl RuleText {
             return Err("transforms, format and negative need a column".to_owned());
         }
         if let Some(zone) = &self.time_zone {
-            zone.parse::<Tz>().map_err(|_| format!("time_zone `{zone}` is not an IANA name like Europe/London"))?;
+            zone.parse::<Tz>()
+                .map_err(|_| format!("time_zone `{zone}` is not an IANA name like Europe/London"))?;
         }
         if let Some(format) = &self.format
             && StrftimeItems::new(format).any(|item| matches!(item, Item::Error))
@@ -111,11 +112,12 @@ impl Rule {
                 Some(count.to_string())
             }
             Self::Text { column, transforms } => {
-                let text = transforms.iter().fold(row.get(*column)?.to_owned(), |text, transform| match transform {
-                    Transform::Trim => text.trim().to_owned(),
-                    Transform::Upper => text.to_uppercase(),
-                    Transform::Lower => text.to_lowercase(),
-                });
+                let text =
+                    transforms.iter().fold(row.get(*column)?.to_owned(), |text, transform| match transform {
+                        Transform::Trim => text.trim().to_owned(),
+                        Transform::Upper => text.to_uppercase(),
+                        Transform::Lower => text.to_lowercase(),
+                    });
                 (!text.is_empty()).then(|| json(&text)).flatten()
             }
             Self::Instant { column, format, time_zone } => {

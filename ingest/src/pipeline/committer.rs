@@ -1,7 +1,7 @@
 //! Writes and commits a topic's batches in order, beside the polling thread.
 
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
 
 use domain::ports::{Batch, CommitOutcome};
 use domain::position::LogIdentity;
@@ -45,7 +45,12 @@ pub(super) struct Committer {
 }
 
 impl Committer {
-    pub(super) fn spawn(worker: &FeedWorker, consumer: &Arc<BaseConsumer>, log: i64, identity: LogIdentity) -> Self {
+    pub(super) fn spawn(
+        worker: &FeedWorker,
+        consumer: &Arc<BaseConsumer>,
+        log: i64,
+        identity: LogIdentity,
+    ) -> Self {
         let (submissions, mut queue) = tokio::sync::mpsc::channel::<Submission>(1);
         let (sender, events) = channel();
         let task = Task {
@@ -129,9 +134,11 @@ impl Task {
             files,
         };
         match self.append.commit(&batch).await {
-            Ok(CommitOutcome::Committed { .. }) => {
-                CommitEvent::Committed { rows: row_count as u64, dead_letters, newest_at: submission.taken_at }
-            }
+            Ok(CommitOutcome::Committed { .. }) => CommitEvent::Committed {
+                rows: row_count as u64,
+                dead_letters,
+                newest_at: submission.taken_at,
+            },
             Ok(CommitOutcome::Dropped { reason }) => CommitEvent::Dropped(reason),
             Err(error) if error.is_retryable() => CommitEvent::Unknown(error),
             Err(error) => CommitEvent::Stop(error),
@@ -140,7 +147,8 @@ impl Task {
 
     /// Asks again which log the topic is: librdkafka adopts a recreated topic without a word, and would hand us its records at our old offsets.
     async fn check_identity(&self) -> Option<CommitEvent> {
-        let (consumer, topic, brokers) = (Arc::clone(&self.consumer), self.topic.clone(), self.brokers.clone());
+        let (consumer, topic, brokers) =
+            (Arc::clone(&self.consumer), self.topic.clone(), self.brokers.clone());
         let ask = move || topic_id::log_identity(consumer.client(), &topic, &brokers);
         match tokio::task::spawn_blocking(ask).await {
             Ok(Ok(Some(identity))) if identity == self.identity => None,
@@ -155,7 +163,9 @@ impl Task {
                 )))
             }
             Ok(Err(error)) => Some(CommitEvent::Unknown(error)),
-            Err(error) => Some(CommitEvent::Stop(Error::internal(format!("asking for the topic's id: {error}")))),
+            Err(error) => {
+                Some(CommitEvent::Stop(Error::internal(format!("asking for the topic's id: {error}"))))
+            }
         }
     }
 }

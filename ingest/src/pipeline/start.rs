@@ -31,7 +31,10 @@ impl Start {
         let Some(identity) = identity.filter(|_| !partitions.is_empty()) else {
             return Err(Error::new(
                 ErrorKind::NotFound,
-                format!("there is no topic {topic} on {brokers}: create it, or fill it with `intellicartel produce {}`", worker.feed.name()),
+                format!(
+                    "there is no topic {topic} on {brokers}: create it, or fill it with `intellicartel produce {}`",
+                    worker.feed.name()
+                ),
             ));
         };
         let pipeline = &worker.options.pipeline;
@@ -40,7 +43,14 @@ impl Start {
         if state.logs.is_empty() {
             let earliest = earliest_positions(consumer, topic, &partitions, brokers)?;
             let positions: Vec<(i32, i64)> = earliest.into_iter().filter(|(_, low)| *low > 0).collect();
-            let request = RegisterLog { feed: worker.feed, pipeline, topic, identity: &identity, known: &state, positions: &positions };
+            let request = RegisterLog {
+                feed: worker.feed,
+                pipeline,
+                topic,
+                identity: &identity,
+                known: &state,
+                positions: &positions,
+            };
             match worker.runtime.block_on(worker.append.register_log(request)) {
                 Ok(_) => {}
                 // Another process registered first; what it stored decides below.
@@ -72,15 +82,21 @@ impl Start {
 
 /// The number of the log, if it is the current one of this pipeline.
 fn check_log(state: &TopicState, pipeline: &str, topic: &str, identity: &LogIdentity) -> Result<i64> {
-    let accept = format!("if that is meant, run `intellicartel ingest accept-log {topic} --from earliest|latest|OFFSET`");
+    let accept = format!(
+        "if that is meant, run `intellicartel ingest accept-log {topic} --from earliest|latest|OFFSET`"
+    );
     match state.current(pipeline) {
         Some(known) if known.identity == *identity => Ok(known.number),
         Some(known) => Err(Error::new(
             ErrorKind::Conflict,
-            format!("topic {topic} is now log {identity}, the table's positions are for log {}: it was recreated, or this is another cluster; {accept}", known.identity),
+            format!(
+                "topic {topic} is now log {identity}, the table's positions are for log {}: it was recreated, or this is another cluster; {accept}",
+                known.identity
+            ),
         )),
         None => {
-            let owners: Vec<_> = state.logs.iter().map(|log| format!("{} ({})", log.pipeline, log.identity)).collect();
+            let owners: Vec<_> =
+                state.logs.iter().map(|log| format!("{} ({})", log.pipeline, log.identity)).collect();
             Err(Error::new(
                 ErrorKind::Conflict,
                 format!(
@@ -93,19 +109,37 @@ fn check_log(state: &TopicState, pipeline: &str, topic: &str, identity: &LogIden
 }
 
 /// The earliest offset of each partition.
-pub(crate) fn earliest_positions(consumer: &BaseConsumer, topic: &str, partitions: &[i32], brokers: &str) -> Result<Vec<(i32, i64)>> {
+pub(crate) fn earliest_positions(
+    consumer: &BaseConsumer,
+    topic: &str,
+    partitions: &[i32],
+    brokers: &str,
+) -> Result<Vec<(i32, i64)>> {
     let low = |&partition: &i32| Ok((partition, watermarks(consumer, topic, partition, brokers)?.0));
     partitions.iter().map(low).collect()
 }
 
 /// The first offset of a partition, and the one behind its last.
-pub(crate) fn watermarks(consumer: &BaseConsumer, topic: &str, partition: i32, brokers: &str) -> Result<(i64, i64)> {
+pub(crate) fn watermarks(
+    consumer: &BaseConsumer,
+    topic: &str,
+    partition: i32,
+    brokers: &str,
+) -> Result<(i64, i64)> {
     let watermarks = consumer.fetch_watermarks(topic, partition, ASK_TIMEOUT);
-    watermarks.map_err(|error| kafka_error(&format!("asking for the bounds of {topic} partition {partition}"), brokers, error))
+    watermarks.map_err(|error| {
+        kafka_error(&format!("asking for the bounds of {topic} partition {partition}"), brokers, error)
+    })
 }
 
 /// Refuses a position that does not lie in the log.
-pub(super) fn check_bounds(consumer: &BaseConsumer, topic: &str, partition: i32, next: i64, brokers: &str) -> Result<()> {
+pub(super) fn check_bounds(
+    consumer: &BaseConsumer,
+    topic: &str,
+    partition: i32,
+    next: i64,
+    brokers: &str,
+) -> Result<()> {
     let (low, high) = watermarks(consumer, topic, partition, brokers)?;
     if (low..=high).contains(&next) {
         return Ok(());

@@ -31,9 +31,12 @@ pub async fn checkpoint(table: &Table) -> Result<CheckpointReport> {
     let name = table.definition().qualified_name();
     let mut delta = DeltaTable::new(Arc::clone(table.log_store()));
     delta.load().await.map_err(|error| delta_error(&format!("{name}: checkpoint"), error))?;
-    checkpoints::create_checkpoint(&delta, None).await.map_err(|error| delta_error(&format!("{name}: checkpoint"), error))?;
-    let removed =
-        checkpoints::cleanup_metadata(&delta, None).await.map_err(|error| delta_error(&format!("{name}: log clean-up"), error))?;
+    checkpoints::create_checkpoint(&delta, None)
+        .await
+        .map_err(|error| delta_error(&format!("{name}: checkpoint"), error))?;
+    let removed = checkpoints::cleanup_metadata(&delta, None)
+        .await
+        .map_err(|error| delta_error(&format!("{name}: log clean-up"), error))?;
     Ok(CheckpointReport { version: delta.version().unwrap_or_default(), removed_log_entries: removed })
 }
 

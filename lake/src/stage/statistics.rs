@@ -7,7 +7,9 @@ use std::fmt::Write as _;
 
 use arrow::compute::{max, max_string, min, min_string};
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Date32Type, Decimal128Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
+use arrow_array::types::{
+    Date32Type, Decimal128Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType,
+};
 use arrow_array::{Array, RecordBatch};
 use arrow_schema::DataType;
 use chrono::{DateTime, SecondsFormat};
@@ -46,7 +48,11 @@ impl FileStatistics {
         let high = object(self.bounds.iter().map(|(name, _, high)| format!("\"{name}\":{high}")).collect());
         let nulls = object(self.nulls.iter().map(|(name, count)| format!("\"{name}\":{count}")).collect());
         let mut json = String::new();
-        let written = write!(json, "{{\"numRecords\":{},\"minValues\":{low},\"maxValues\":{high},\"nullCount\":{nulls}}}", self.rows);
+        let written = write!(
+            json,
+            "{{\"numRecords\":{},\"minValues\":{low},\"maxValues\":{high},\"nullCount\":{nulls}}}",
+            self.rows
+        );
         debug_assert!(written.is_ok(), "writing to a String cannot fail");
         json
     }
