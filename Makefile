@@ -1,6 +1,7 @@
 # Thin: every target is a line or two of what a person would type.
 export CARGO_TARGET_DIR ?= $(or $(INTELLICARTEL_CACHE),$(HOME)/.cache/intellicartel)/target
 
+# Always the whole workspace: cargo resolves features for what it is asked to build, and a single crate would compile the dependencies anew.
 .DEFAULT_GOAL := help
 .PHONY: help test check kill-test services
 
@@ -10,7 +11,7 @@ help: ## lists the targets
 test: ## everything that CI runs: installs, lints, and all tests against real Kafka and S3
 	scripts/setup test
 	$(MAKE) --no-print-directory check
-	cargo build -q -p cli
+	cargo build -q --workspace --all-targets
 	scripts/with-services cargo test --workspace --no-fail-fast
 
 check: ## formatting, lints, licences and doubled versions
@@ -20,8 +21,8 @@ check: ## formatting, lints, licences and doubled versions
 
 kill-test: ## 100 random kill -9 of ingest during a live stream (KILLS=n, SEED=n)
 	scripts/setup test
-	cargo build -q -p cli
-	scripts/with-services env KILLS=$(or $(KILLS),100) cargo test -p tests --test kill -- --nocapture
+	cargo build -q --workspace --all-targets
+	scripts/with-services env KILLS=$(or $(KILLS),100) cargo test --workspace --test kill -- --nocapture --test-threads=1
 
 services: ## starts Kafka and S3 for working by hand; `scripts/services down` stops them
 	scripts/setup test

@@ -42,7 +42,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let filter = tracing_subscriber::EnvFilter::try_from_default_env();
     tracing_subscriber::fmt()
-        .with_env_filter(filter.unwrap_or_else(|_| "warn,deltalake_core=error".into()))
+        .with_env_filter(filter.unwrap_or_else(|_| "warn,deltalake_core=error,buoyant_kernel=off".into()))
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .init();

@@ -24,7 +24,8 @@ pub struct DeadLetter {
     pub raw_key: Option<Vec<u8>>,
     /// Kafka's value; `None` for a tombstone.
     pub raw_value: Option<Vec<u8>>,
-    /// Kafka's headers as a JSON array of `{"key", "value"}`, values as text or, where they are not UTF-8, as `{"base64"}`.
+    /// Kafka's headers as a JSON array of `{"key", "value"}`, values as text or, where they are not UTF-8,
+    /// as an array of bytes.
     pub headers: Option<String>,
     /// Kafka's topic.
     pub topic: String,
@@ -53,7 +54,7 @@ pub struct DeadLetter {
 /// The tenant and store that a refused record states, where they can be read and are valid.
 #[must_use]
 pub fn owner(payload: Option<&[u8]>) -> (Option<String>, Option<String>) {
-    let Ok(mut fields) = Fields::parse(payload) else { return (None, None) };
+    let Ok(mut fields) = Fields::read(payload) else { return (None, None) };
     let tenant = fields.identifier("tenant").ok().map(|text| text.into_owned());
     let store = tenant.as_ref().and_then(|_| fields.identifier("store").ok()).map(|text| text.into_owned());
     (tenant, store)

@@ -15,6 +15,9 @@ use crate::ids;
 /// The longest part of an offending value that a message repeats, in characters.
 const SHOWN_CHARS: usize = 120;
 
+/// The longest value that is taken for a record. A feed's record has some hundred bytes; what is far longer was sent to the wrong topic.
+pub const MAX_RECORD_BYTES: usize = 1 << 20;
+
 /// Why a record was refused. The names are stored in `raw.dead_letters.error_class`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RejectClass {
@@ -22,6 +25,8 @@ pub enum RejectClass {
     EmptyValue,
     /// The bytes are not UTF-8.
     InvalidUtf8,
+    /// The value is longer than [`MAX_RECORD_BYTES`].
+    TooLarge,
     /// The text is not one JSON object.
     MalformedJson,
     /// A needed field is absent or null.
@@ -45,6 +50,7 @@ impl RejectClass {
         match self {
             Self::EmptyValue => "empty_value",
             Self::InvalidUtf8 => "invalid_utf8",
+            Self::TooLarge => "too_large",
             Self::MalformedJson => "malformed_json",
             Self::MissingField => "missing_field",
             Self::DuplicateField => "duplicate_field",
@@ -134,6 +140,20 @@ impl<'a> Fields<'a> {
     /// # Errors
     /// A [`Reject`] when there is no value, it is not UTF-8, or not one JSON object.
     pub fn parse(payload: Option<&'a [u8]>) -> Result<Self, Reject> {
+        match payload {
+            Some(bytes) if bytes.len() > MAX_RECORD_BYTES => Err(Reject::record(
+                RejectClass::TooLarge,
+                format!("at most {MAX_RECORD_BYTES} bytes; the value has {}", bytes.len()),
+            )),
+            _ => Self::read(payload),
+        }
+    }
+
+    /// [`Self::parse`] without a bound on the length.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    pub fn read(payload: Option<&'a [u8]>) -> Result<Self, Reject> {
         let bytes = payload.filter(|bytes| !bytes.is_empty()).ok_or_else(|| {
             Reject::record(
                 RejectClass::EmptyValue,

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use domain::ids::Pipeline;
 use domain::ports::{Append, RegisterLog};
 use domain::{Error, ErrorKind, Feed, Result};
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::Consumer;
 
+use crate::kafka::consumer::{FeedConsumer, FeedContext};
 use crate::kafka::{KafkaConfig, admin, kafka_error, topic_id};
 use crate::pipeline::watermarks;
 
@@ -105,10 +106,10 @@ type Bounds = Vec<(i32, i64, i64)>;
 
 fn look_up(kafka: &KafkaConfig, topic: &str) -> Result<(domain::position::LogIdentity, Bounds)> {
     let brokers = kafka.brokers.as_str();
-    let consumer: BaseConsumer = kafka
+    let consumer: FeedConsumer = kafka
         .client()
         .set("group.id", "intellicartel")
-        .create()
+        .create_with_context(FeedContext)
         .map_err(|error| kafka_error("kafka settings", brokers, error))?;
     let missing = || Error::new(ErrorKind::NotFound, format!("there is no topic {topic} on {brokers}"));
     let partitions = admin::partitions(consumer.client(), topic, brokers)?;

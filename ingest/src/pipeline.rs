@@ -17,11 +17,12 @@ use domain::ids::Pipeline;
 use domain::ports::Append;
 use domain::{Error, ErrorKind, Feed, Result, civil};
 use rdkafka::Message;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tokio_util::sync::CancellationToken;
 
 use crate::buffer::Buffer;
+use crate::kafka::consumer::{FeedConsumer, FeedContext};
 use crate::kafka::{ASK_TIMEOUT, KafkaConfig};
 use committer::{CommitEvent, Committer, Submission};
 use start::Start;
@@ -59,6 +60,9 @@ pub struct IngestReport {
 
 /// How long what is buffered at a shutdown may take to be committed; after that it is dropped, and read again by the next start.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(20);
+
+/// Batches in a row that may fail before the feed ends; each has had its own retries.
+const MAX_FAILURES: u32 = 5;
 
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
@@ -138,40 +142,52 @@ struct FeedWorker {
 enum Ended {
     /// All is committed.
     Done,
-    /// A batch was dropped or its outcome is unknown: begin anew at the stored positions.
-    Restart(String),
+    /// A batch was dropped: begin anew at the stored positions.
+    Dropped(String),
+    /// A batch could not be written, or its outcome is unknown: begin anew at the stored positions, but not for ever.
+    Failed(Error),
 }
 
 impl FeedWorker {
     fn run(self) -> Result<IngestReport> {
         let mut report = IngestReport::default();
-        let mut restarts = 0_u32;
+        let (mut restarts, mut failures) = (0_u32, 0_u32);
         loop {
             let consumer = Arc::new(self.consumer()?);
             let start = Start::find(&self, &consumer)?;
             start.assign(&consumer, &self.topic, &self.kafka.brokers)?;
             let commits_before = report.commits;
-            match self.poll(&consumer, start, &mut report)? {
+            let ended = self.poll(&consumer, start, &mut report)?;
+            if report.commits > commits_before {
+                (restarts, failures) = (0, 0);
+            }
+            restarts += 1;
+            match ended {
                 Ended::Done => return Ok(report),
-                Ended::Restart(reason) => {
-                    report.dropped += 1;
-                    metrics::counter!("intellicartel_ingest_dropped_batches_total", "feed" => self.feed.name()).increment(1);
-                    restarts = if report.commits > commits_before { 0 } else { restarts.saturating_add(1) };
-                    tracing::warn!(
-                        feed = self.feed.name(),
-                        pipeline = self.options.pipeline.as_str(),
-                        reason,
-                        "a batch was dropped, and the feed goes on from the table's positions; if this repeats, another process runs ingest with the same pipeline"
-                    );
-                    if self.wait(Duration::from_millis(100 * u64::from(restarts.min(50)))) {
-                        return Ok(report);
+                Ended::Dropped(reason) => tracing::warn!(
+                    feed = self.feed.name(),
+                    pipeline = self.options.pipeline.as_str(),
+                    reason,
+                    "a batch was dropped, and the feed goes on from the table's positions; if this repeats, another process runs ingest with the same pipeline"
+                ),
+                Ended::Failed(error) => {
+                    failures += 1;
+                    if failures >= MAX_FAILURES {
+                        return Err(error);
                     }
+                    tracing::warn!(feed = self.feed.name(), %error, "a batch is given up, and the feed goes on from the table's positions");
                 }
+            }
+            report.dropped += 1;
+            metrics::counter!("intellicartel_ingest_dropped_batches_total", "feed" => self.feed.name())
+                .increment(1);
+            if self.wait(Duration::from_millis(100 * u64::from(restarts.min(50)))) {
+                return Ok(report);
             }
         }
     }
 
-    fn consumer(&self) -> Result<BaseConsumer> {
+    fn consumer(&self) -> Result<FeedConsumer> {
         let queue_kbytes = (self.options.memory_cap_bytes / 8 / 1024).max(1024);
         let mut config = self.kafka.client();
         config
@@ -182,14 +198,17 @@ impl FeedWorker {
             .set("auto.offset.reset", "error")
             .set("enable.partition.eof", "true")
             .set("fetch.wait.max.ms", "100")
+            // The queue is bounded by its bytes alone; a full one is looked at again soon, or a backlog would be read in bursts a second apart.
+            .set("queued.min.messages", "10000000")
+            .set("fetch.queue.backoff.ms", "10")
             .set("queued.max.messages.kbytes", queue_kbytes.to_string());
         config
-            .create()
+            .create_with_context(FeedContext)
             .map_err(|error| crate::kafka::kafka_error("kafka settings", &self.kafka.brokers, error))
     }
 
     /// Polls until the end, a shutdown, a dropped batch or an error.
-    fn poll(&self, consumer: &Arc<BaseConsumer>, start: Start, report: &mut IngestReport) -> Result<Ended> {
+    fn poll(&self, consumer: &Arc<FeedConsumer>, start: Start, report: &mut IngestReport) -> Result<Ended> {
         let pipeline = self.options.pipeline.as_str();
         let mut at_end: std::collections::BTreeMap<i32, bool> =
             start.positions.keys().map(|p| (*p, false)).collect();
@@ -275,7 +294,7 @@ impl FeedWorker {
                 }
                 Err(TryRecvError::Empty) => return Ok(None),
                 Err(TryRecvError::Disconnected) => {
-                    return Ok(Some(Ended::Restart("the committer ended".to_owned())));
+                    return Ok(Some(Ended::Failed(Error::internal("the committer ended without a word"))));
                 }
             }
         }
@@ -296,14 +315,14 @@ impl FeedWorker {
                 metrics::gauge!("intellicartel_ingest_freshness_seconds", "feed" => feed).set(freshness);
                 Ok(None)
             }
-            CommitEvent::Dropped(reason) => Ok(Some(Ended::Restart(reason))),
-            CommitEvent::Unknown(error) => Ok(Some(Ended::Restart(error.to_string()))),
+            CommitEvent::Dropped(reason) => Ok(Some(Ended::Dropped(reason))),
+            CommitEvent::Unknown(error) => Ok(Some(Ended::Failed(error))),
             CommitEvent::Stop(error) => Err(error),
         }
     }
 
     /// Decides which of the client's errors end the feed.
-    fn consumer_error(&self, consumer: &BaseConsumer, buffer: &Buffer, error: KafkaError) -> Result<()> {
+    fn consumer_error(&self, consumer: &FeedConsumer, buffer: &Buffer, error: KafkaError) -> Result<()> {
         match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
                 for (&partition, position) in buffer.positions() {
@@ -344,7 +363,7 @@ impl FeedWorker {
     }
 
     /// The watchdog: nothing came for long. Without lag that is right; with lag, or without an answer, the feed has stalled.
-    fn check_for_stall(&self, consumer: &BaseConsumer, buffer: &Buffer) -> Result<()> {
+    fn check_for_stall(&self, consumer: &FeedConsumer, buffer: &Buffer) -> Result<()> {
         for (&partition, position) in buffer.positions() {
             let watermarks = consumer.fetch_watermarks(&self.topic, partition, ASK_TIMEOUT);
             let (_, high) = watermarks.map_err(|error| {

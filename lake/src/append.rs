@@ -144,7 +144,7 @@ struct AppendPlan<'a> {
 #[async_trait]
 impl Plan for AppendPlan<'_> {
     async fn decide(&mut self, log: &Log) -> Result<Decision> {
-        if let Some(reason) = differing_position(log, self.batch).or_else(|| too_old(&self.files)) {
+        if let Some(reason) = differing_position(log, self.batch).or_else(|| too_old(&self.batch.files)) {
             return Ok(Decision::Drop(reason));
         }
         let batch = self.batch;

@@ -71,15 +71,13 @@ pub(crate) async fn commit(log: &mut Log, name: &str, id: &str, plan: &mut dyn P
     let mut pauses = pauses();
     let mut first_try_at = None;
     loop {
-        let failure = match attempt(log, id, plan, &mut first_try_at).await {
-            Ok(Some(outcome)) => return Ok(outcome),
-            Ok(None) => None,
-            Err(error) if error.is_retryable() => Some(error),
+        let cause = match attempt(log, id, plan, &mut first_try_at).await {
+            Ok(Attempt::Ended(outcome)) => return Ok(outcome),
+            Ok(Attempt::Unknown(cause)) => cause,
+            Err(error) if error.is_retryable() => error.to_string(),
             Err(error) => return Err(error),
         };
         if started.elapsed() > PATIENCE {
-            let cause = failure
-                .map_or_else(|| "other writers were always first".to_owned(), |error| error.to_string());
             return Err(Error::new(
                 ErrorKind::Unavailable,
                 format!(
@@ -93,21 +91,28 @@ pub(crate) async fn commit(log: &mut Log, name: &str, id: &str, plan: &mut dyn P
     }
 }
 
+/// How one round ended.
+enum Attempt {
+    /// For good.
+    Ended(Outcome),
+    /// The outcome of the create is unknown, or another writer was first; the store's words.
+    Unknown(String),
+}
+
 /// One round: bring the state up to date, look for the id, let the plan decide, create the entry.
-/// `Ok(None)`: the outcome of the create is unknown, or another writer was first.
 async fn attempt(
     log: &mut Log,
     id: &str,
     plan: &mut dyn Plan,
     first_try_at: &mut Option<u64>,
-) -> Result<Option<Outcome>> {
+) -> Result<Attempt> {
     log.refresh().await?;
     if let Some(version) = first_try_at.and_then(|after| log.commit_of(id, after)) {
-        return Ok(Some(Outcome::Committed(version)));
+        return Ok(Attempt::Ended(Outcome::Committed(version)));
     }
     let proposal = match plan.decide(log).await? {
         Decision::Commit(proposal) => *proposal,
-        Decision::Drop(reason) => return Ok(Some(Outcome::Dropped(reason))),
+        Decision::Drop(reason) => return Ok(Attempt::Ended(Outcome::Dropped(reason))),
     };
     let entry = encode(proposal, id)?;
     first_try_at.get_or_insert(log.version());
@@ -116,11 +121,11 @@ async fn attempt(
         Ok(()) => {
             // The state follows on the next refresh; a failure to read must not hide that the commit landed.
             let _ = log.refresh().await;
-            Ok(Some(Outcome::Committed(target)))
+            Ok(Attempt::Ended(Outcome::Committed(target)))
         }
         Err(error) => {
             tracing::debug!(version = target, commit_id = id, %error, "the outcome of a commit is unknown");
-            Ok(None)
+            Ok(Attempt::Unknown(error.to_string()))
         }
     }
 }

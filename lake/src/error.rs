@@ -26,7 +26,7 @@ pub(crate) fn store_error(doing: &str, error: object_store::Error) -> Error {
             (ErrorKind::Invalid, "access is refused: check s3.access_key_id and s3.secret_access_key")
         }
         E::Generic { .. } if text.contains("No space left") || text.contains("StorageFull") => {
-            (ErrorKind::Unavailable, "the disk is full: free some space, nothing was lost")
+            (ErrorKind::LimitExceeded, "the disk is full: free some space and start again, nothing was lost")
         }
         E::Generic { .. } if text.contains("Permission denied") => {
             (ErrorKind::Invalid, "the folder is not writable: check its owner, or mend lake.root")
@@ -55,5 +55,32 @@ fn shorten(text: &str) -> String {
     match text.char_indices().nth(SHOWN_CHARS) {
         Some((at, _)) => format!("{}...", &text[..at]),
         None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_stores_name_the_setting_at_fault() {
+        let generic =
+            |text: &str| object_store::Error::Generic { store: "S3", source: text.to_owned().into() };
+        let missing = |text: &str| object_store::Error::NotFound {
+            path: "x".to_owned(),
+            source: text.to_owned().into(),
+        };
+        for (error, kind, word) in [
+            (missing("<Code>NoSuchBucket</Code>"), ErrorKind::Invalid, "lake.root"),
+            (missing("no such file"), ErrorKind::NotFound, "not found"),
+            (generic("<Code>InvalidAccessKeyId</Code>"), ErrorKind::Invalid, "s3.access_key_id"),
+            (generic("No space left on device (os error 28)"), ErrorKind::LimitExceeded, "disk is full"),
+            (generic("Permission denied (os error 13)"), ErrorKind::Invalid, "not writable"),
+            (generic("connection refused"), ErrorKind::Unavailable, "s3.endpoint"),
+        ] {
+            let error = store_error("reading x", error);
+            assert_eq!(error.kind(), kind, "{error}");
+            assert!(error.to_string().contains(word), "{error}");
+        }
     }
 }

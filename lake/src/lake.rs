@@ -6,6 +6,7 @@ use std::sync::Arc;
 use domain::{Error, Feed, Result};
 
 use crate::probe::probe_conditional_put;
+use crate::retry::retried;
 use crate::store::{Store, StoreSettings};
 use crate::table::Table;
 use crate::tables;
@@ -37,14 +38,14 @@ impl Lake {
         let store = store::Store::open(settings)?;
         if options == LakeOptions::Write {
             probe_conditional_put(store.root()).await?;
-            layout::ensure(store.root()).await?;
+            retried(|| layout::ensure(store.root())).await?;
         }
         let mut tables = BTreeMap::new();
         for definition in tables::all() {
             let name = definition.qualified_name();
             let table = Table::new(definition, &store)?;
             if options == LakeOptions::Write {
-                table.ensure(store.folder().is_some()).await?;
+                retried(|| table.ensure(store.folder().is_some())).await?;
             }
             tables.insert(name, Arc::new(table));
         }

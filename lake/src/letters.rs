@@ -14,12 +14,13 @@ use arrow_array::{BooleanArray, RecordBatch};
 use async_trait::async_trait;
 use domain::dead_letter;
 use domain::ports::{Batch, StagedFile};
+use domain::position::PartitionRange;
 use domain::{DeadLetter, Error, Result, civil};
 
 use crate::append::{add_action, append_operation, differing_position, position_id, too_old};
 use crate::commit::{Decision, Outcome, Plan, Proposal};
 use crate::lake::Lake;
-use crate::log::Log;
+use crate::log::{ActiveFile, Log};
 use crate::read::read_file;
 use crate::stage::write_files;
 use crate::table::Table;
@@ -38,33 +39,37 @@ type Coordinates = (i32, i64);
 /// Commits the letters of a batch, and gives its files without the records that are listed as dead already.
 pub(crate) async fn settle(lake: &Lake, table: &Arc<Table>, batch: &Batch) -> Result<Settled> {
     let letters_table = lake.dead_letters()?;
-    if !batch.dead_letters.is_empty() {
+    let listed = if batch.dead_letters.is_empty() {
+        listed(letters_table, &letters_table.snapshot().await?, batch).await?
+    } else {
         // Rule 2 on the feed's table, so that a process which lost its partitions writes no letters either.
         if let Some(reason) =
             differing_position(&table.snapshot().await?, batch).or_else(|| too_old(&batch.files))
         {
             return Ok(Settled::Dropped(reason));
         }
-        let mut plan = LettersPlan { table: letters_table, batch, staged: None };
+        let mut plan = LettersPlan { table: letters_table, batch, listed: HashSet::new(), staged: None };
         let id = format!("{}/letters", batch.id);
         if let Outcome::Dropped(reason) = letters_table.commit(&id, &mut plan).await? {
             tracing::debug!(reason, "no dead letter of the batch is new");
         }
-    }
-    let listed = listed(letters_table, &letters_table.snapshot().await?, batch).await?;
+        plan.listed
+    };
     let own: HashSet<Coordinates> =
         batch.dead_letters.iter().map(|letter| (letter.partition, letter.offset)).collect();
-    let taken_elsewhere: HashSet<Coordinates> = listed.difference(&own).copied().collect();
-    if taken_elsewhere.is_empty() {
+    let listed_by_others: HashSet<Coordinates> = listed.difference(&own).copied().collect();
+    if listed_by_others.is_empty() {
         return Ok(Settled::Files(batch.files.clone()));
     }
-    without(table, &batch.files, &taken_elsewhere).await.map(Settled::Files)
+    without(table, &batch.files, &listed_by_others).await.map(Settled::Files)
 }
 
 /// Appends those letters of a batch that are not listed yet.
 struct LettersPlan<'a> {
     table: &'a Arc<Table>,
     batch: &'a Batch,
+    /// What was listed in the batch's ranges on the state that was decided on last, before our own letters.
+    listed: HashSet<Coordinates>,
     /// The letters that were written, and their files: written once, for an outcome may be unknown.
     staged: Option<(HashSet<Coordinates>, Vec<StagedFile>)>,
 }
@@ -73,8 +78,8 @@ struct LettersPlan<'a> {
 impl Plan for LettersPlan<'_> {
     async fn decide(&mut self, log: &Log) -> Result<Decision> {
         let batch = self.batch;
-        let listed = listed(self.table, log, batch).await?;
-        let fresh = |letter: &&DeadLetter| !listed.contains(&(letter.partition, letter.offset));
+        self.listed = listed(self.table, log, batch).await?;
+        let fresh = |letter: &&DeadLetter| !self.listed.contains(&(letter.partition, letter.offset));
         let letters: Vec<DeadLetter> = batch.dead_letters.iter().filter(fresh).cloned().collect();
         if letters.is_empty() {
             return Ok(Decision::Drop("all of them are listed already".to_owned()));
@@ -108,7 +113,7 @@ impl Plan for LettersPlan<'_> {
 /// Coordinates in the batch's ranges that are listed as dead letters at `log`. Only where the letters' own position lies beyond a range's beginning can
 /// any be listed, so that the common case reads no file.
 async fn listed(table: &Table, log: &Log, batch: &Batch) -> Result<HashSet<Coordinates>> {
-    let overlapping = |range: &&domain::position::PartitionRange| {
+    let overlapping = |range: &&PartitionRange| {
         let stored = log.transaction(&position_id(&batch.pipeline, &batch.topic, batch.log, range.partition));
         stored.is_some_and(|stored| range.from.is_none_or(|from| stored > from))
     };
@@ -123,7 +128,7 @@ async fn listed(table: &Table, log: &Log, batch: &Batch) -> Result<HashSet<Coord
             .iter()
             .any(|r| r.partition == partition && offset < r.to && r.from.is_none_or(|from| offset >= from))
     };
-    for file in log.files().values() {
+    for file in log.files().values().filter(|file| may_hold(file, &ranges)) {
         for rows in read_file(&store, file, &["_topic", "_log", "_partition", "_offset"]).await? {
             let (topics, logs) =
                 (rows.column(0).as_string::<i32>(), rows.column(1).as_primitive::<Int64Type>());
@@ -140,6 +145,19 @@ async fn listed(table: &Table, log: &Log, batch: &Batch) -> Result<HashSet<Coord
     Ok(listed)
 }
 
+/// Whether a file's statistics allow that it holds offsets of the ranges.
+fn may_hold(file: &ActiveFile, ranges: &[&PartitionRange]) -> bool {
+    let stats: serde_json::Value =
+        file.stats.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    let bound = |which: &str, column: &str| stats[which][column].as_i64();
+    ranges.iter().any(|range| {
+        bound("minValues", "_partition").is_none_or(|least| least <= i64::from(range.partition))
+            && bound("maxValues", "_partition").is_none_or(|most| most >= i64::from(range.partition))
+            && bound("minValues", "_offset").is_none_or(|least| least < range.to)
+            && bound("maxValues", "_offset").is_none_or(|most| range.from.is_none_or(|from| most >= from))
+    })
+}
+
 /// The files' rows without those at `coordinates`, written anew; the old files are never committed and are left to vacuum.
 async fn without(
     table: &Table,
@@ -149,7 +167,7 @@ async fn without(
     let store = table.log_store().object_store(None);
     let mut kept = Vec::new();
     for file in files {
-        let active = crate::log::ActiveFile {
+        let active = ActiveFile {
             path: file.path.clone(),
             period: file.period.clone(),
             size_bytes: file.size_bytes,

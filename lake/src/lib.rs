@@ -16,6 +16,7 @@ pub mod operations;
 pub mod probe;
 mod provider;
 mod read;
+mod retry;
 mod stage;
 pub mod store;
 pub mod table;

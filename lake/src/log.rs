@@ -227,7 +227,9 @@ fn active_file(add: Add) -> ActiveFile {
 fn load_error(name: &str, version: Option<u64>, error: deltalake::DeltaTableError) -> Error {
     let text = error.to_string();
     match (version, &error) {
-        (None, deltalake::DeltaTableError::NotATable(_)) => {
+        // The kernel's word for a table's folder that is not there on a file system.
+        (None, deltalake::DeltaTableError::KernelError(buoyant_kernel::Error::InvalidTableLocation(_)))
+        | (None, deltalake::DeltaTableError::NotATable(_)) => {
             Error::new(ErrorKind::NotFound, format!("there is no table {name} yet"))
         }
         (Some(version), _) if !matches!(error, deltalake::DeltaTableError::ObjectStore { .. }) => Error::new(

@@ -3,14 +3,19 @@
 //! Delta's statistics are inexact (instants are cut to milliseconds, decimals may have passed through floats), so only row counts are given as
 //! exact; bounds are widened and used to leave files out, never to answer.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
+use arrow_array::{ArrayRef, BooleanArray};
 use arrow_schema::{DataType, Field, SchemaRef, TimeUnit};
 use async_trait::async_trait;
 use chrono::DateTime;
 use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::pruning::PruningStatistics;
 use datafusion::common::stats::Precision;
-use datafusion::common::{ColumnStatistics, DataFusionError, Result as DfResult, ScalarValue, Statistics};
+use datafusion::common::{
+    Column, ColumnStatistics, DataFusionError, Result as DfResult, ScalarValue, Statistics,
+};
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::object_store::ObjectStoreUrl;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
@@ -18,6 +23,9 @@ use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::object_store::ObjectMeta;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use serde_json::{Map, Value};
@@ -45,10 +53,28 @@ impl DeltaProvider {
     fn partitioned_file(&self, file: &ActiveFile) -> DfResult<PartitionedFile> {
         let url = self.url.join(&file.path).map_err(|error| DataFusionError::External(Box::new(error)))?;
         let path = object_store::path::Path::from_url_path(url.path())?;
-        let mut part = PartitionedFile::new(path.to_string(), file.size_bytes);
+        let mut part = PartitionedFile::new_from_meta(ObjectMeta {
+            location: path,
+            last_modified: DateTime::from_timestamp_millis(file.modified_ms).unwrap_or_default(),
+            size: file.size_bytes,
+            e_tag: None,
+            version: None,
+        });
         part.partition_values = vec![ScalarValue::Utf8(Some(file.period.clone()))];
         part.statistics = Some(Arc::new(self.statistics_of(file)));
         Ok(part)
+    }
+
+    /// Leaves out files that cannot hold a row for which `predicate` is true. A predicate that says nothing about bounds, or fails on them, prunes
+    /// nothing: whether it fails is for the rows to decide.
+    fn prune(&self, predicate: &Arc<dyn PhysicalExpr>, files: &mut Vec<PartitionedFile>) {
+        let schema = self.schema();
+        let builder = PruningPredicateBuilder::new().with_file_schema(Arc::clone(&schema));
+        let Some(pruning) = builder.build(Arc::clone(predicate)) else { return };
+        let statistics = files.iter().filter_map(|file| file.statistics.clone()).collect();
+        let Ok(kept) = pruning.prune(&FileBounds { schema, statistics }) else { return };
+        let mut kept = kept.into_iter();
+        files.retain(|_| kept.next().unwrap_or(true));
     }
 
     /// Statistics in the order of the table's columns, the partition column last.
@@ -80,6 +106,55 @@ impl DeltaProvider {
             total_byte_size: Precision::Absent,
             column_statistics: columns.collect(),
         }
+    }
+}
+
+/// What is known of files before they are opened: bounds that may be wider than what lies in them.
+struct FileBounds {
+    schema: SchemaRef,
+    /// One for each file, columns as in the schema.
+    statistics: Vec<Arc<Statistics>>,
+}
+
+impl FileBounds {
+    fn bounds(
+        &self,
+        column: &Column,
+        of: impl Fn(&ColumnStatistics) -> &Precision<ScalarValue>,
+    ) -> Option<ArrayRef> {
+        let (at, field) = self.schema.column_with_name(column.name())?;
+        let unknown = ScalarValue::try_from(field.data_type()).ok()?;
+        let bounds = self.statistics.iter().map(|file| {
+            let known = file.column_statistics.get(at).and_then(|column| of(column).get_value());
+            known.unwrap_or(&unknown).clone()
+        });
+        ScalarValue::iter_to_array(bounds).ok()
+    }
+}
+
+impl PruningStatistics for FileBounds {
+    fn min_values(&self, column: &Column) -> Option<ArrayRef> {
+        self.bounds(column, |statistics| &statistics.min_value)
+    }
+
+    fn max_values(&self, column: &Column) -> Option<ArrayRef> {
+        self.bounds(column, |statistics| &statistics.max_value)
+    }
+
+    fn num_containers(&self) -> usize {
+        self.statistics.len()
+    }
+
+    fn null_counts(&self, _column: &Column) -> Option<ArrayRef> {
+        None
+    }
+
+    fn row_counts(&self) -> Option<ArrayRef> {
+        None
+    }
+
+    fn contained(&self, _column: &Column, _values: &HashSet<ScalarValue>) -> Option<BooleanArray> {
+        None
     }
 }
 
@@ -121,18 +196,20 @@ impl TableProvider for DeltaProvider {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        if self.files.is_empty() {
-            let schema = datafusion::common::project_schema(&self.schema(), projection)?;
-            return Ok(Arc::new(EmptyExec::new(schema)));
-        }
-        let files =
+        let mut files =
             self.files.iter().map(|file| self.partitioned_file(file)).collect::<DfResult<Vec<_>>>()?;
-        let groups = FileGroup::new(files).split_files(state.config().target_partitions().max(1));
         let mut source = ParquetSource::new(self.table_schema.clone());
         if let Some(filter) = conjunction(filters.iter().cloned()) {
             let schema = datafusion::common::DFSchema::try_from(self.schema())?;
-            source = source.with_predicate(state.create_physical_expr(filter, &schema)?);
+            let predicate = state.create_physical_expr(filter, &schema)?;
+            self.prune(&predicate, &mut files);
+            source = source.with_predicate(predicate);
         }
+        if files.is_empty() {
+            let schema = datafusion::common::project_schema(&self.schema(), projection)?;
+            return Ok(Arc::new(EmptyExec::new(schema)));
+        }
+        let groups = FileGroup::new(files).split_files(state.config().target_partitions().max(1));
         let config = FileScanConfigBuilder::new(
             ObjectStoreUrl::parse(&self.url[..url::Position::BeforePath])?,
             Arc::new(source),

@@ -11,6 +11,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::error::store_error;
 use crate::log::ActiveFile;
+use crate::retry::retried;
 
 /// The rows of a file; no columns named means all. The file is fetched in one request and decoded off the async threads.
 pub(crate) async fn read_file(
@@ -20,8 +21,11 @@ pub(crate) async fn read_file(
 ) -> Result<Vec<RecordBatch>> {
     let path = Path::parse(&file.path)
         .map_err(|error| Error::internal(format!("file name `{}`: {error}", file.path)))?;
-    let fetch = async { store.get(&path).await?.bytes().await };
-    let bytes = fetch.await.map_err(|error| store_error(&format!("reading {}", file.path), error))?;
+    let fetch = || async {
+        let fetched = async { store.get(&path).await?.bytes().await };
+        fetched.await.map_err(|error| store_error(&format!("reading {}", file.path), error))
+    };
+    let bytes = retried(fetch).await?;
     let columns: Vec<String> = columns.iter().map(|&name| name.to_owned()).collect();
     let decode = move || -> Result<Vec<RecordBatch>, Box<dyn std::error::Error + Send + Sync>> {
         let mut builder = ParquetRecordBatchReaderBuilder::try_new(bytes)?;

@@ -14,6 +14,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use uuid::Uuid;
 
 use crate::error::store_error;
+use crate::retry::retried;
 use crate::tables::{PERIOD, TableDefinition};
 
 mod statistics;
@@ -54,30 +55,13 @@ async fn write_file(
 
 /// Puts a file under a name that nobody else uses, so that a repeated put does no harm.
 async fn put(store: &Arc<dyn ObjectStore>, path: &str, bytes: Vec<u8>) -> Result<()> {
-    use backon::Retryable as _;
     let payload = PutPayload::from(bytes);
     let key = Path::parse(path).map_err(|error| Error::internal(format!("file name `{path}`: {error}")))?;
-    let put = || async { store.put(&key, payload.clone()).await };
-    let policy = backon::ExponentialBuilder::default()
-        .with_min_delay(std::time::Duration::from_millis(50))
-        .with_max_delay(std::time::Duration::from_secs(2))
-        .with_max_times(8)
-        .with_jitter();
-    let result = put.retry(policy).when(|error| store_error("", clone_kind(error)).is_retryable()).await;
-    result.map(|_| ()).map_err(|error| store_error(&format!("writing {path}"), error))
-}
-
-/// Stands for an error whose kind alone is asked for; object_store's errors cannot be cloned.
-fn clone_kind(error: &object_store::Error) -> object_store::Error {
-    match error {
-        object_store::Error::PermissionDenied { path, .. } => {
-            object_store::Error::PermissionDenied { path: path.clone(), source: error.to_string().into() }
-        }
-        object_store::Error::Unauthenticated { path, .. } => {
-            object_store::Error::Unauthenticated { path: path.clone(), source: error.to_string().into() }
-        }
-        other => object_store::Error::Generic { store: "store", source: other.to_string().into() },
-    }
+    let put = || async {
+        let put = store.put(&key, payload.clone()).await;
+        put.map(|_| ()).map_err(|error| store_error(&format!("writing {path}"), error))
+    };
+    retried(put).await
 }
 
 fn encode(batch: &RecordBatch) -> Result<Vec<u8>> {

@@ -99,6 +99,13 @@ impl Store {
         };
         std::fs::create_dir_all(path).map_err(failed)?;
         let folder = path.canonicalize().map_err(failed)?;
+        // The Delta kernel decodes a path once more than it was encoded.
+        if folder.to_string_lossy().contains('%') {
+            return Err(Error::invalid(format!(
+                "lake.root `{}` holds a `%`, which Delta's paths do not survive: choose another folder",
+                folder.display()
+            )));
+        }
         let url = Url::from_directory_path(&folder).map_err(|()| {
             Error::invalid(format!("lake.root `{}` is not a path that a URL can hold", path.display()))
         })?;

@@ -15,6 +15,7 @@ use crate::commit::{self, Outcome, Plan};
 use crate::error::delta_error;
 use crate::layout::{CONTRACT_PROPERTY, CONTRACT_VERSION};
 use crate::log::Log;
+use crate::retry::retried;
 use crate::store::Store;
 use crate::tables::{PERIOD, TableDefinition};
 
@@ -121,6 +122,10 @@ impl Table {
     /// # Errors
     /// Those of reaching the store, or [`ErrorKind::NotFound`] before the table is created.
     pub async fn snapshot(&self) -> Result<Log> {
+        retried(|| self.read_newest()).await
+    }
+
+    async fn read_newest(&self) -> Result<Log> {
         let mut reader = self.reader.lock().await;
         if let Some(log) = reader.as_mut() {
             log.refresh().await?;
@@ -136,7 +141,8 @@ impl Table {
     /// # Errors
     /// [`ErrorKind::NotFound`] when that version cannot be read any more, or not yet.
     pub async fn snapshot_at(&self, version: u64) -> Result<Log> {
-        Log::load(&self.definition.qualified_name(), Arc::clone(&self.log_store), Some(version)).await
+        let name = self.definition.qualified_name();
+        retried(|| Log::load(&name, Arc::clone(&self.log_store), Some(version))).await
     }
 
     /// Commits a plan through the table's one committer.
@@ -145,7 +151,7 @@ impl Table {
         let mut writer = self.writer.lock().await;
         let mut log = match writer.take() {
             Some(log) => log,
-            None => Log::load(&name, Arc::clone(&self.log_store), None).await?,
+            None => retried(|| Log::load(&name, Arc::clone(&self.log_store), None)).await?,
         };
         let outcome = commit::commit(&mut log, &name, id, plan).await;
         // A cancelled or failed commit leaves no state behind; the next one loads it anew.

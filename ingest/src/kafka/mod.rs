@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod config;
+pub(crate) mod consumer;
 pub mod topic_id;
 
 pub use config::KafkaConfig;

@@ -6,11 +6,12 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use domain::ports::{Batch, CommitOutcome};
 use domain::position::LogIdentity;
 use domain::{Error, ErrorKind, civil};
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::Consumer;
 use uuid::Uuid;
 
 use super::FeedWorker;
 use crate::buffer::{Buffer, Consumed};
+use crate::kafka::consumer::FeedConsumer;
 use crate::kafka::topic_id;
 
 /// What became of a batch.
@@ -47,7 +48,7 @@ pub(super) struct Committer {
 impl Committer {
     pub(super) fn spawn(
         worker: &FeedWorker,
-        consumer: &Arc<BaseConsumer>,
+        consumer: &Arc<FeedConsumer>,
         log: i64,
         identity: LogIdentity,
     ) -> Self {
@@ -106,7 +107,7 @@ struct Task {
     topic: String,
     brokers: String,
     append: Arc<dyn domain::ports::Append>,
-    consumer: Arc<BaseConsumer>,
+    consumer: Arc<FeedConsumer>,
     log: i64,
     identity: LogIdentity,
 }

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use domain::ports::RegisterLog;
 use domain::position::{LogIdentity, TopicState};
 use domain::{Error, ErrorKind, Result};
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::Consumer;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::FeedWorker;
 use crate::buffer::PartitionPosition;
+use crate::kafka::consumer::FeedConsumer;
 use crate::kafka::{ASK_TIMEOUT, admin, kafka_error, topic_id};
 
 /// A checked beginning.
@@ -24,7 +25,7 @@ pub(super) struct Start {
 }
 
 impl Start {
-    pub(super) fn find(worker: &FeedWorker, consumer: &BaseConsumer) -> Result<Self> {
+    pub(super) fn find(worker: &FeedWorker, consumer: &FeedConsumer) -> Result<Self> {
         let (topic, brokers) = (worker.topic.as_str(), worker.kafka.brokers.as_str());
         let partitions = admin::partitions(consumer.client(), topic, brokers)?;
         let identity = topic_id::log_identity(consumer.client(), topic, brokers)?;
@@ -70,7 +71,7 @@ impl Start {
         Ok(Self { log, identity, positions })
     }
 
-    pub(super) fn assign(&self, consumer: &BaseConsumer, topic: &str, brokers: &str) -> Result<()> {
+    pub(super) fn assign(&self, consumer: &FeedConsumer, topic: &str, brokers: &str) -> Result<()> {
         let mut assignment = TopicPartitionList::new();
         for (&partition, position) in &self.positions {
             let added = assignment.add_partition_offset(topic, partition, Offset::Offset(position.next));
@@ -110,7 +111,7 @@ fn check_log(state: &TopicState, pipeline: &str, topic: &str, identity: &LogIden
 
 /// The earliest offset of each partition.
 pub(crate) fn earliest_positions(
-    consumer: &BaseConsumer,
+    consumer: &FeedConsumer,
     topic: &str,
     partitions: &[i32],
     brokers: &str,
@@ -121,7 +122,7 @@ pub(crate) fn earliest_positions(
 
 /// The first offset of a partition, and the one behind its last.
 pub(crate) fn watermarks(
-    consumer: &BaseConsumer,
+    consumer: &FeedConsumer,
     topic: &str,
     partition: i32,
     brokers: &str,
@@ -134,7 +135,7 @@ pub(crate) fn watermarks(
 
 /// Refuses a position that does not lie in the log.
 pub(super) fn check_bounds(
-    consumer: &BaseConsumer,
+    consumer: &FeedConsumer,
     topic: &str,
     partition: i32,
     next: i64,

@@ -1,0 +1,223 @@
+//! A world of its own for each test: a topic prefix, a lake, and the binary set up to use both.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use domain::Feed;
+use domain::ids::Pipeline;
+use domain::position::TopicState;
+use ingest::kafka::KafkaConfig;
+use ingest::kafka::admin::Admin;
+use ingest::produce::RecordProducer;
+use lake::{Lake, LakeOptions, S3Settings, StoreSettings};
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::{Offset, TopicPartitionList};
+use tempfile::TempDir;
+
+use crate::process::{Finished, Process};
+use crate::service;
+
+/// Longer than anything here takes on a slow machine; a test never waits so long unless it fails.
+pub const PATIENCE: Duration = Duration::from_secs(180);
+
+/// See the module.
+#[derive(Debug)]
+pub struct World {
+    /// The first part of its topics.
+    pub prefix: String,
+    /// Its lake's root.
+    pub root: String,
+    folder: TempDir,
+    settings: Vec<(String, String)>,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl World {
+    /// With a lake in a folder.
+    #[must_use]
+    pub fn on_folder() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let root = folder.path().join("lake").to_string_lossy().into_owned();
+        Self::new(folder, root)
+    }
+
+    /// With a lake on S3.
+    #[must_use]
+    pub fn on_s3() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let root = format!("s3://{}/{}", service("INTELLICARTEL_TEST_BUCKET"), uuid::Uuid::new_v4());
+        Self::new(folder, root)
+    }
+
+    fn new(folder: TempDir, root: String) -> Self {
+        let prefix = format!("t{}", uuid::Uuid::new_v4().simple());
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        let mut world =
+            Self { prefix: prefix.clone(), root: root.clone(), folder, settings: Vec::new(), runtime };
+        world.set("INTELLICARTEL__KAFKA__PREFIX", &prefix);
+        world.set("INTELLICARTEL__LAKE__ROOT", &root);
+        world.set("INTELLICARTEL__INGEST__FLUSH_MS", "200");
+        world
+    }
+
+    /// Sets a variable of the environment for the processes of this world.
+    pub fn set(&mut self, variable: &str, value: &str) {
+        self.settings.push((variable.to_owned(), value.to_owned()));
+    }
+
+    /// A path for a test's own files.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The topic of the sales.
+    #[must_use]
+    pub fn topic(&self) -> String {
+        Feed::Sales.topic(&self.prefix)
+    }
+
+    /// Starts the binary.
+    #[must_use]
+    pub fn start(&self, arguments: &[&str]) -> Process {
+        let mut command = Command::new(binary());
+        command.args(arguments).current_dir(self.folder.path());
+        command.envs(self.settings.iter().map(|(variable, value)| (variable, value)));
+        Process::start(command, self.folder.path())
+    }
+
+    /// Runs the binary to its end.
+    #[must_use]
+    pub fn run(&self, arguments: &[&str]) -> Finished {
+        self.start(arguments).finish(PATIENCE)
+    }
+
+    /// Reads all there is, and expects that to end well.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn ingest_to_the_end(&self) -> Finished {
+        self.run(&["ingest", "--feeds", "sales", "--until-end"]).expect_success()
+    }
+
+    /// A single value that SQL answers.
+    ///
+    /// # Panics
+    /// When the query fails.
+    #[must_use]
+    pub fn sql(&self, query: &str) -> String {
+        let answer = self.run(&["sql", query, "--output", "csv"]).expect_success().stdout;
+        answer.lines().skip(1).collect::<Vec<_>>().join("\n")
+    }
+
+    /// How the servers are reached.
+    #[must_use]
+    pub fn kafka(&self) -> KafkaConfig {
+        KafkaConfig { brokers: service("INTELLICARTEL__KAFKA__BROKERS"), prefix: self.prefix.clone() }
+    }
+
+    /// Creates the topic of the sales.
+    ///
+    /// # Panics
+    /// When the cluster refuses.
+    pub fn create_topic(&self, partitions: i32) {
+        let admin = Admin::new(&self.kafka()).expect("an admin client");
+        self.runtime.block_on(admin.ensure_topic(&self.topic(), partitions)).expect("the topic is created");
+    }
+
+    /// Deletes the topic of the sales, and waits until it is gone.
+    ///
+    /// # Panics
+    /// When the cluster refuses.
+    pub fn delete_topic(&self) {
+        let admin = Admin::new(&self.kafka()).expect("an admin client");
+        self.runtime.block_on(admin.delete_topic(&self.topic())).expect("the topic is deleted");
+    }
+
+    /// A producer.
+    ///
+    /// # Panics
+    /// When the settings are wrong.
+    #[must_use]
+    pub fn producer(&self) -> RecordProducer {
+        RecordProducer::new(&self.kafka()).expect("a producer")
+    }
+
+    /// The lake, opened for reading beside the processes, past any proxy that they use.
+    ///
+    /// # Panics
+    /// When it cannot be opened.
+    #[must_use]
+    pub fn lake(&self) -> std::sync::Arc<Lake> {
+        let s3 = S3Settings {
+            endpoint: Some(service("INTELLICARTEL__S3__ENDPOINT")),
+            region: Some(service("INTELLICARTEL__S3__REGION")),
+            access_key_id: Some(service("INTELLICARTEL__S3__ACCESS_KEY_ID")),
+            secret_access_key: Some(service("INTELLICARTEL__S3__SECRET_ACCESS_KEY")),
+            allow_http: true,
+        };
+        let settings = StoreSettings { root: self.root.clone(), s3 };
+        self.block_on(Lake::open(&settings, LakeOptions::Read)).expect("the lake can be read")
+    }
+
+    /// What the table knows of the topic.
+    ///
+    /// # Panics
+    /// When the table cannot be read.
+    #[must_use]
+    pub fn topic_state(&self) -> TopicState {
+        use domain::ports::Append as _;
+        let (lake, pipeline) = (self.lake(), Pipeline::new("main").expect("a name"));
+        self.block_on(lake.topic_state(Feed::Sales, &pipeline, &self.topic())).expect("the table can be read")
+    }
+
+    /// Stores another position for partition 0, past the checks that `accept-log` makes.
+    ///
+    /// # Panics
+    /// When the table cannot be written.
+    pub fn set_position(&self, next: i64) {
+        use domain::ports::{Append as _, RegisterLog};
+        let settings = StoreSettings { root: self.root.clone(), s3: S3Settings::default() };
+        let lake = self.block_on(Lake::open(&settings, LakeOptions::Write)).expect("the lake can be written");
+        let pipeline = Pipeline::new("main").expect("a name");
+        let known = self.topic_state();
+        let request = RegisterLog {
+            feed: Feed::Sales,
+            pipeline: &pipeline,
+            topic: &self.topic(),
+            identity: &known.current("main").expect("a log is registered").identity,
+            known: &known,
+            positions: &[(0, next)],
+        };
+        self.block_on(lake.register_log(request)).expect("the position is stored");
+    }
+
+    /// Makes the cluster forget partition 0's records before an offset, as its retention does.
+    ///
+    /// # Panics
+    /// When the cluster refuses.
+    pub fn delete_records_before(&self, offset: i64) {
+        let client: AdminClient<DefaultClientContext> =
+            self.kafka().client().create().expect("an admin client");
+        let mut offsets = TopicPartitionList::new();
+        offsets.add_partition_offset(&self.topic(), 0, Offset::Offset(offset)).expect("a partition");
+        let done = self
+            .block_on(client.delete_records(&offsets, &AdminOptions::new()))
+            .expect("the cluster answers");
+        assert!(done.elements().iter().all(|element| element.error().is_ok()), "{done:?}");
+    }
+
+    /// Runs a future on the world's runtime.
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        self.runtime.block_on(future)
+    }
+}
+
+/// The binary, which lies beside the tests in the target folder.
+fn binary() -> PathBuf {
+    let test = std::env::current_exe().expect("the test's own path");
+    let debug = test.parent().and_then(Path::parent).expect("tests lie in target/<profile>/deps");
+    debug.join("intellicartel")
+}

@@ -1,0 +1,59 @@
+//! The crates depend on each other in one direction only, and heavy libraries are named where DESIGN allows it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cargo_metadata::{DependencyKind, MetadataCommand};
+
+/// What each of our crates may use of our crates.
+const MAY_USE: [(&str, &[&str]); 6] = [
+    ("domain", &[]),
+    ("ingest", &["domain"]),
+    ("lake", &["domain"]),
+    ("engine", &["domain"]),
+    ("cli", &["domain", "ingest", "lake", "engine"]),
+    ("tests", &["domain", "ingest", "lake", "engine"]),
+];
+
+/// Libraries that one crate alone may name; `tests` is exempt.
+const OWNERS: [(&str, &str); 6] = [
+    ("deltalake", "lake"),
+    ("buoyant_kernel", "lake"),
+    ("object_store", "lake"),
+    ("rdkafka", "ingest"),
+    ("csv", "ingest"),
+    ("clap", "cli"),
+];
+
+/// All that `domain`, which does no I/O, may name.
+const OF_DOMAIN: [&str; 9] = [
+    "arrow-array",
+    "arrow-schema",
+    "async-trait",
+    "chrono",
+    "chrono-tz",
+    "serde",
+    "serde_json",
+    "thiserror",
+    "uuid",
+];
+
+#[test]
+fn crates_depend_in_one_direction() {
+    let metadata = MetadataCommand::new().no_deps().exec().expect("cargo describes the workspace");
+    let may_use: BTreeMap<_, BTreeSet<_>> =
+        MAY_USE.into_iter().map(|(name, others)| (name, others.iter().copied().collect())).collect();
+    let ours: BTreeSet<&str> = metadata.packages.iter().map(|package| package.name.as_str()).collect();
+    assert_eq!(ours, may_use.keys().copied().collect(), "a crate is missing in this test's list");
+    for package in &metadata.packages {
+        let name = package.name.as_str();
+        for dependency in
+            package.dependencies.iter().filter(|dependency| dependency.kind == DependencyKind::Normal)
+        {
+            let used = dependency.name.as_str();
+            assert!(!ours.contains(used) || may_use[name].contains(used), "{name} may not use {used}");
+            let owner = OWNERS.into_iter().find(|(library, _)| *library == used).map(|(_, owner)| owner);
+            assert!(owner.is_none_or(|owner| owner == name || name == "tests"), "{name} may not name {used}");
+            assert!(name != "domain" || OF_DOMAIN.contains(&used), "domain may not name {used}");
+        }
+    }
+}

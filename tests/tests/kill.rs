@@ -1,0 +1,117 @@
+//! Promise 1: whatever is killed, and when, every record that Kafka acknowledged stands exactly once, a row or a dead letter.
+//!
+//! `KILLS` and `SEED` choose how many and which; a seeded ten run in CI, `make kill-test` runs a hundred.
+#![expect(clippy::print_stdout, reason = "a kill test says what it did, for the record")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use domain::ErrorKind;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use tests::proxy::Proxy;
+use tests::stream::{Stream, bad_before};
+use tests::verify::Report;
+use tests::world::World;
+use tests::{service, setting};
+
+const PARTITIONS: i32 = 4;
+const PER_SECOND: u32 = 4_000;
+/// Of 1,000 requests to S3, so many are spoilt.
+const SPOILT_PER_MILLE: u32 = 60;
+
+#[test]
+fn killed_on_a_folder_every_record_stands_once() {
+    kill(World::on_folder(), None);
+}
+
+#[test]
+fn killed_on_s3_behind_a_spoiling_proxy_every_record_stands_once() {
+    let mut world = World::on_s3();
+    let proxy = Proxy::start(&service("INTELLICARTEL__S3__ENDPOINT"), setting("SEED", 7), SPOILT_PER_MILLE);
+    world.set("INTELLICARTEL__S3__ENDPOINT", &proxy.endpoint());
+    kill(world, Some(proxy));
+}
+
+fn kill(world: World, proxy: Option<Proxy>) {
+    let (kills, seed) = (setting("KILLS", 10), setting("SEED", 7));
+    let mut dice = StdRng::seed_from_u64(seed);
+    world.create_topic(PARTITIONS);
+    let stream = Stream::start(&world, PARTITIONS, PER_SECOND);
+    let world = Arc::new(world);
+    let reader = Reader::start(&world);
+    for _ in 0..kills {
+        let mut ingest = world.start(&["ingest", "--feeds", "sales"]);
+        let begun = Instant::now();
+        // A start is worth killing before it has read anything, and so is an ingest in full run.
+        let life = Duration::from_millis(dice.random_range(100..4_000));
+        while begun.elapsed() < life {
+            assert!(ingest.is_running(), "ingest ended by itself: {}", ingest.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        ingest.kill();
+    }
+    let acknowledged = stream.end();
+    let restarted = Instant::now();
+    world.ingest_to_the_end();
+    let caught_up = restarted.elapsed();
+    let reads = reader.end();
+    let report = Report::of(&world);
+    println!(
+        "seed {seed}, {kills} kills on {}: {} rows, {} dead letters of {} records; caught up {caught_up:.1?} after the last kill; {reads} consistent reads beside it; {}",
+        if proxy.is_some() { "S3" } else { "a folder" },
+        report.number("rows"),
+        report.number("letters"),
+        acknowledged.iter().sum::<i64>(),
+        proxy.map_or_else(String::new, |proxy| proxy.counts()),
+    );
+    report.expect_stream(&acknowledged);
+    assert!(reads > 0, "the reader saw nothing");
+}
+
+/// Reads the table again and again while ingest is killed: rows and positions of one version must always agree.
+struct Reader {
+    stop: Arc<AtomicBool>,
+    reads: Arc<AtomicU64>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl Reader {
+    fn start(world: &Arc<World>) -> Self {
+        let (stop, reads) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let (stopped, counted, world) = (Arc::clone(&stop), Arc::clone(&reads), Arc::clone(world));
+        let thread = std::thread::spawn(move || {
+            let lake = world.lake();
+            let table = lake.table("curated.sales").expect("a table of ours");
+            while !stopped.load(Ordering::Relaxed) {
+                std::thread::sleep(Duration::from_millis(20));
+                let log = match world.block_on(table.snapshot()) {
+                    Ok(log) => log,
+                    Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                    Err(error) => panic!("the table could not be read: {error}"),
+                };
+                let rows: i64 = log.files().values().map(|file| rows_of(file.stats.as_deref())).sum();
+                let topic = format!("/{}/", world.topic());
+                let is_position = |id: &str| id.contains(&topic) && !id.starts_with("log/");
+                let positions = log.transactions().iter().filter(|(id, _)| is_position(id));
+                let expected: i64 = positions.map(|(_, position)| position - bad_before(*position)).sum();
+                assert_eq!(rows, expected, "version {} holds half a commit", log.version());
+                counted.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        Self { stop, reads, thread }
+    }
+
+    fn end(self) -> u64 {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().expect("every read was consistent");
+        self.reads.load(Ordering::Relaxed)
+    }
+}
+
+fn rows_of(stats: Option<&str>) -> i64 {
+    let stats: serde_json::Value =
+        serde_json::from_str(stats.expect("our files have statistics")).expect("JSON");
+    stats["numRecords"].as_i64().expect("a number of rows")
+}
