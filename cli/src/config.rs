@@ -32,6 +32,7 @@ pub(crate) struct Ingest {
     pub(crate) flush_ms: u64,
     pub(crate) flush_bytes: usize,
     pub(crate) memory_cap_bytes: usize,
+    pub(crate) batch_seconds: u64,
     pub(crate) stall_seconds: u64,
 }
 
@@ -66,6 +67,7 @@ impl Default for Ingest {
             flush_ms: 1_000,
             flush_bytes: 128 << 20,
             memory_cap_bytes: 384 << 20,
+            batch_seconds: 3_600,
             stall_seconds: 60,
         }
     }
@@ -105,6 +107,12 @@ impl Config {
         }
         if self.ingest.flush_bytes == 0 || self.ingest.flush_ms == 0 {
             return Err(Error::invalid("ingest.flush_bytes and ingest.flush_ms must be above 0"));
+        }
+        if !(1..=3_600).contains(&self.ingest.batch_seconds) {
+            return Err(Error::invalid(format!(
+                "ingest.batch_seconds is {}: give 1 to 3600, for vacuum may take the files of an older batch",
+                self.ingest.batch_seconds
+            )));
         }
         if self.s3.access_key_id.is_some() != self.s3.secret_access_key.is_some() {
             return Err(Error::invalid(

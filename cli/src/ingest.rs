@@ -69,6 +69,7 @@ pub(crate) async fn run(config: &Config, args: Args) -> Result<()> {
         flush: Duration::from_millis(config.ingest.flush_ms),
         flush_bytes: config.ingest.flush_bytes,
         memory_cap_bytes: config.ingest.memory_cap_bytes,
+        batch_age: Duration::from_secs(config.ingest.batch_seconds),
         until_end: args.until_end,
         stall_timeout: Duration::from_secs(config.ingest.stall_seconds),
     };

@@ -1,6 +1,7 @@
 //! What the parts ask of each other. The traits stand here so that the crates that implement them never meet.
 
 use std::fmt::Debug;
+use std::time::Duration;
 
 use arrow_array::RecordBatch;
 use async_trait::async_trait;
@@ -49,6 +50,8 @@ pub struct Batch {
     pub dead_letters: Vec<DeadLetter>,
     /// The good records in the ranges, as written files.
     pub files: Vec<StagedFile>,
+    /// How long after its first file was written the batch may be committed; an hour at most counts, for vacuum may have taken the file then.
+    pub max_age: Duration,
 }
 
 /// How a commit ended.

@@ -7,15 +7,17 @@
 //! Memory is bounded: the buffer, one batch that waits and one that is committed share half of the cap, the client's queue has an eighth.
 
 mod committer;
+mod progress;
 mod start;
 
 use std::sync::Arc;
-use std::sync::mpsc::TryRecvError;
 use std::time::{Duration, Instant};
 
 use domain::ids::Pipeline;
 use domain::ports::Append;
 use domain::{Error, ErrorKind, Feed, Result, civil};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use rdkafka::Message;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -24,7 +26,8 @@ use tokio_util::sync::CancellationToken;
 use crate::buffer::Buffer;
 use crate::kafka::consumer::{FeedConsumer, FeedContext};
 use crate::kafka::{ASK_TIMEOUT, KafkaConfig};
-use committer::{CommitEvent, Committer, Submission};
+use committer::{CommitEvent, Committer, Next, Submission};
+use progress::Progress;
 use start::Start;
 pub(crate) use start::watermarks;
 
@@ -39,6 +42,8 @@ pub struct IngestOptions {
     pub flush_bytes: usize,
     /// `ingest.memory_cap_bytes`.
     pub memory_cap_bytes: usize,
+    /// `ingest.batch_seconds`: how long after its first file was written a batch may be committed.
+    pub batch_age: Duration,
     /// Ends once every partition was read to its end and committed.
     pub until_end: bool,
     /// A feed that lags and receives nothing for so long has stalled.
@@ -78,7 +83,7 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<IngestReport> {
     let stop = shutdown.child_token();
-    let mut threads = Vec::new();
+    let mut threads = FuturesUnordered::new();
     for &feed in feeds {
         let worker = FeedWorker {
             feed,
@@ -97,30 +102,24 @@ pub async fn run(
         spawned.map_err(|error| {
             Error::internal(format!("starting a thread for feed {}: {error}", feed.name()))
         })?;
-        threads.push((feed, receiver));
+        threads.push(async move { (feed, receiver.await) });
     }
     let mut total = IngestReport::default();
     let mut failure = None;
-    for (feed, receiver) in threads {
-        match receiver.await {
-            Ok(Ok(report)) => {
+    while let Some((feed, ended)) = threads.next().await {
+        let result = ended.unwrap_or_else(|_| Err(Error::internal("its thread ended unexpectedly")));
+        match result {
+            Ok(report) => {
                 total.rows += report.rows;
                 total.dead_letters += report.dead_letters;
                 total.commits += report.commits;
                 total.dropped += report.dropped;
             }
-            Ok(Err(error)) => {
+            Err(error) => {
                 stop.cancel();
                 failure.get_or_insert(
                     Error::new(error.kind(), format!("feed {}: {error}", feed.name())).with_source(error),
                 );
-            }
-            Err(_) => {
-                stop.cancel();
-                failure.get_or_insert(Error::internal(format!(
-                    "feed {}: its thread ended unexpectedly",
-                    feed.name()
-                )));
             }
         }
     }
@@ -210,92 +209,74 @@ impl FeedWorker {
     /// Polls until the end, a shutdown, a dropped batch or an error.
     fn poll(&self, consumer: &Arc<FeedConsumer>, start: Start, report: &mut IngestReport) -> Result<Ended> {
         let pipeline = self.options.pipeline.as_str();
-        let mut at_end: std::collections::BTreeMap<i32, bool> =
-            start.positions.keys().map(|p| (*p, false)).collect();
+        let mut progress = Progress::of(start.positions.keys());
         let mut buffer = Buffer::new(self.feed, &self.topic, start.log, pipeline, start.positions);
-        let committer = Committer::spawn(self, consumer, start.log, start.identity);
+        let mut committer = Committer::spawn(self, consumer, start.log, start.identity);
         let limit = self.options.flush_bytes.min(self.options.memory_cap_bytes / 6);
         let mut first_at: Option<Instant> = None;
-        let mut last_message = Instant::now();
         while !self.shutdown.is_cancelled() {
-            if let Some(ended) = self.events(&committer, report)? {
-                return Ok(ended);
+            while let Next::Event(event) = committer.next_event(Duration::ZERO) {
+                if let Some(ended) = self.settle(event, report)? {
+                    return Ok(ended);
+                }
             }
             match consumer.poll(POLL_INTERVAL) {
                 Some(Ok(message)) => {
-                    at_end.insert(message.partition(), false);
+                    progress.received(message.partition());
                     buffer.push(&message, civil::now());
-                    last_message = Instant::now();
-                    first_at.get_or_insert(last_message);
+                    first_at.get_or_insert_with(Instant::now);
                 }
-                Some(Err(KafkaError::PartitionEOF(partition))) => {
-                    at_end.insert(partition, true);
-                    last_message = Instant::now();
-                }
+                Some(Err(KafkaError::PartitionEOF(partition))) => progress.reached_end(partition),
                 Some(Err(error)) => self.consumer_error(consumer, &buffer, error)?,
                 None => {}
             }
-            let ended = self.options.until_end && at_end.values().all(|end| *end);
+            let ended = self.options.until_end && progress.all_at_end();
             let due = first_at.is_some_and(|at| at.elapsed() >= self.options.flush);
-            if !buffer.is_empty() && (ended || due || buffer.bytes() >= limit) {
-                let full = buffer.bytes() >= limit;
-                if committer.has_room() || full || ended {
-                    committer.submit(Submission::of(&mut buffer));
-                    first_at = None;
-                }
+            let full = buffer.bytes() >= limit;
+            if !buffer.is_empty() && (full || ended || (due && committer.has_room())) {
+                committer.submit(Submission::of(&mut buffer), || self.shutdown.is_cancelled());
+                first_at = None;
             }
             if ended && buffer.is_empty() {
                 break;
             }
-            if last_message.elapsed() > self.options.stall_timeout {
-                self.check_for_stall(consumer, &buffer)?;
-                last_message = Instant::now();
+            for partition in progress.silent_for(self.options.stall_timeout) {
+                self.check_for_stall(consumer, &buffer, partition)?;
             }
         }
         self.drain(committer, &mut buffer, report)
     }
 
     /// Commits what is left, within bounds at a shutdown.
-    fn drain(&self, committer: Committer, buffer: &mut Buffer, report: &mut IngestReport) -> Result<Ended> {
-        if !buffer.is_empty() {
-            committer.submit(Submission::of(buffer));
-        }
-        let patience = if self.shutdown.is_cancelled() { SHUTDOWN_PATIENCE } else { Duration::MAX };
+    fn drain(
+        &self,
+        mut committer: Committer,
+        buffer: &mut Buffer,
+        report: &mut IngestReport,
+    ) -> Result<Ended> {
         let begun = Instant::now();
-        let events = committer.close();
+        let is_late = || self.shutdown.is_cancelled() && begun.elapsed() > SHUTDOWN_PATIENCE;
+        if !buffer.is_empty() {
+            committer.submit(Submission::of(buffer), is_late);
+        }
+        committer.close();
         loop {
-            match events.recv_timeout(Duration::from_millis(100)) {
-                Ok(event) => {
+            match committer.next_event(Duration::from_millis(100)) {
+                Next::Event(event) => {
                     if let Some(ended) = self.settle(event, report)? {
                         // At a shutdown a dropped batch is read again by the next start.
                         return Ok(if self.shutdown.is_cancelled() { Ended::Done } else { ended });
                     }
                 }
-                Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => return Ok(Ended::Done),
-                Err(std::sync::mpsc::RecvTimeoutError::Timeout) if begun.elapsed() > patience => {
+                Next::End => return Ok(Ended::Done),
+                Next::Nothing if is_late() => {
                     tracing::warn!(
                         feed = self.feed.name(),
                         "the last batch was not committed in time; the next start reads it again"
                     );
                     return Ok(Ended::Done);
                 }
-                Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {}
-            }
-        }
-    }
-
-    fn events(&self, committer: &Committer, report: &mut IngestReport) -> Result<Option<Ended>> {
-        loop {
-            match committer.events().try_recv() {
-                Ok(event) => {
-                    if let Some(ended) = self.settle(event, report)? {
-                        return Ok(Some(ended));
-                    }
-                }
-                Err(TryRecvError::Empty) => return Ok(None),
-                Err(TryRecvError::Disconnected) => {
-                    return Ok(Some(Ended::Failed(Error::internal("the committer ended without a word"))));
-                }
+                Next::Nothing => {}
             }
         }
     }
@@ -340,7 +321,7 @@ impl FeedWorker {
                 Err(Error::new(
                     ErrorKind::NotFound,
                     format!(
-                        "topic {} is gone; if it was recreated, look at `ingest accept-log {}`",
+                        "topic {} is gone; if it was recreated, look at `ingest accept-log {} --from earliest|latest|OFFSET`",
                         self.topic, self.topic
                     ),
                 ))
@@ -362,31 +343,27 @@ impl FeedWorker {
         }
     }
 
-    /// The watchdog: nothing came for long. Without lag that is right; with lag, or without an answer, the feed has stalled.
-    fn check_for_stall(&self, consumer: &FeedConsumer, buffer: &Buffer) -> Result<()> {
-        for (&partition, position) in buffer.positions() {
-            let watermarks = consumer.fetch_watermarks(&self.topic, partition, ASK_TIMEOUT);
-            let (_, high) = watermarks.map_err(|error| {
-                crate::kafka::kafka_error(
-                    &format!("topic {} has been silent", self.topic),
-                    &self.kafka.brokers,
-                    error,
-                )
-            })?;
-            // Transaction markers may stand at the end, so that only a position before the last two offsets is sure to lag.
-            if high - position.next > 2 {
-                return Err(Error::new(
-                    ErrorKind::Unavailable,
-                    format!(
-                        "stalled: topic {} partition {partition} stands at {} of {high}, and nothing came for {} s",
-                        self.topic,
-                        position.next,
-                        self.options.stall_timeout.as_secs()
-                    ),
-                ));
-            }
+    /// The watchdog: nothing came from a partition for long. Without lag that is right; with lag, or without an answer, the feed has stalled.
+    fn check_for_stall(&self, consumer: &FeedConsumer, buffer: &Buffer, partition: i32) -> Result<()> {
+        let Some(position) = buffer.positions().get(&partition) else { return Ok(()) };
+        let watermarks = consumer.fetch_watermarks(&self.topic, partition, ASK_TIMEOUT);
+        let (_, high) = watermarks.map_err(|error| {
+            let doing = format!("topic {} partition {partition} has been silent", self.topic);
+            crate::kafka::kafka_error(&doing, &self.kafka.brokers, error)
+        })?;
+        // Transaction markers may stand at the end, so that only a position before the last two offsets is sure to lag.
+        if high - position.next <= 2 {
+            return Ok(());
         }
-        Ok(())
+        Err(Error::new(
+            ErrorKind::Unavailable,
+            format!(
+                "stalled: topic {} partition {partition} stands at {} of {high}, and nothing came for {} s",
+                self.topic,
+                position.next,
+                self.options.stall_timeout.as_secs()
+            ),
+        ))
     }
 
     /// Waits; `true` when a shutdown came.

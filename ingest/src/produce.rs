@@ -157,11 +157,11 @@ impl Opened {
                 producer.send(topic, None, &record)?;
                 sent += 1;
             }
-            if let Some(rate) = rate {
-                let due = Duration::from_secs_f64(sent as f64 / rate);
-                if let Some(early) = due.checked_sub(begun.elapsed()) {
-                    std::thread::sleep(early.min(Duration::from_secs(1)));
-                }
+            let due = rate.map_or(Duration::ZERO, |rate| Duration::from_secs_f64(sent as f64 / rate));
+            while let Some(early) = due.checked_sub(begun.elapsed())
+                && !cancel.is_cancelled()
+            {
+                std::thread::sleep(early.min(Duration::from_millis(200)));
             }
             if shown_at.elapsed() > Duration::from_millis(100) {
                 let read_bytes = self.read.load(Ordering::Relaxed);

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use deltalake::kernel::{Action, Add};
@@ -23,7 +24,7 @@ use crate::stage::write_files;
 use crate::tables::PERIOD;
 
 /// A batch whose first file is older is dropped: vacuum may have taken the file by the time of the commit.
-const MAX_BATCH_AGE_MICROS: i64 = 3_600 * 1_000_000;
+const MAX_BATCH_AGE: Duration = Duration::from_secs(3_600);
 
 #[async_trait]
 impl Append for Lake {
@@ -128,12 +129,19 @@ pub(crate) fn differing_position(log: &Log, batch: &Batch) -> Option<String> {
     ))
 }
 
+/// Rule 5: a batch of a log that another has replaced belongs nowhere any more.
+fn replaced_log(log: &Log, batch: &Batch) -> Option<String> {
+    let state = topic_state(log, &batch.pipeline, &batch.topic);
+    let current = state.current(batch.pipeline.as_str()).filter(|current| current.number != batch.log)?;
+    Some(format!("{}: log {} was accepted after log {}", batch.topic, current.number, batch.log))
+}
+
 /// Why a batch must not be committed any more for its age, by the wall clock.
-pub(crate) fn too_old(files: &[StagedFile]) -> Option<String> {
+pub(crate) fn too_old(files: &[StagedFile], max_age: Duration) -> Option<String> {
     let first = files.iter().map(|file| file.written_at).min()?;
-    let age = civil::now() - first;
-    (age > MAX_BATCH_AGE_MICROS)
-        .then(|| format!("its first file is {} minutes old: vacuum may have taken it", age / 60_000_000))
+    let age = Duration::from_micros(u64::try_from(civil::now() - first).unwrap_or(0));
+    (age > max_age.min(MAX_BATCH_AGE))
+        .then(|| format!("its first file is {} s old: vacuum may have taken it", age.as_secs()))
 }
 
 struct AppendPlan<'a> {
@@ -144,7 +152,10 @@ struct AppendPlan<'a> {
 #[async_trait]
 impl Plan for AppendPlan<'_> {
     async fn decide(&mut self, log: &Log) -> Result<Decision> {
-        if let Some(reason) = differing_position(log, self.batch).or_else(|| too_old(&self.batch.files)) {
+        if let Some(reason) = differing_position(log, self.batch)
+            .or_else(|| replaced_log(log, self.batch))
+            .or_else(|| too_old(&self.batch.files, self.batch.max_age))
+        {
             return Ok(Decision::Drop(reason));
         }
         let batch = self.batch;

@@ -39,6 +39,8 @@ impl Lake {
         if options == LakeOptions::Write {
             probe_conditional_put(store.root()).await?;
             retried(|| layout::ensure(store.root())).await?;
+        } else {
+            retried(|| layout::check(store.root())).await?;
         }
         let mut tables = BTreeMap::new();
         for definition in tables::all() {

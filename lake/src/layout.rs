@@ -17,6 +17,8 @@ pub const CONTRACT_PROPERTY: &str = "intellicartel.contract";
 /// See [`CONTRACT_PROPERTY`].
 pub const CONTRACT_VERSION: &str = "1";
 
+const LAYOUT: &str = "lake/_layout.json";
+
 #[derive(Debug, Serialize, Deserialize)]
 struct Layout {
     layout: u32,
@@ -29,7 +31,7 @@ struct Layout {
 /// # Errors
 /// [`ErrorKind::Incompatible`] when another layout stands there, or a text that is none.
 pub async fn ensure(root: &Arc<dyn ObjectStore>) -> Result<()> {
-    let key = Path::from("lake/_layout.json");
+    let key = Path::from(LAYOUT);
     let layout = Layout {
         layout: LAYOUT_VERSION,
         created_by: format!("intellicartel {}", env!("CARGO_PKG_VERSION")),
@@ -39,10 +41,24 @@ pub async fn ensure(root: &Arc<dyn ObjectStore>) -> Result<()> {
     match root.put_opts(&key, PutPayload::from(text), PutMode::Create.into()).await {
         Ok(_) => return Ok(()),
         Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {}
-        Err(error) => return Err(store_error("lake/_layout.json", error)),
+        Err(error) => return Err(store_error(LAYOUT, error)),
     }
-    let read = async { root.get(&key).await?.bytes().await };
-    let stored = read.await.map_err(|error| store_error("lake/_layout.json", error))?;
+    check(root).await
+}
+
+/// Checks the layout of a lake that is there; one without is new.
+///
+/// # Errors
+/// As [`ensure`].
+pub async fn check(root: &Arc<dyn ObjectStore>) -> Result<()> {
+    let read = async { root.get(&Path::from(LAYOUT)).await?.bytes().await };
+    let stored = match read.await {
+        Ok(stored) => stored,
+        Err(error) => {
+            let error = store_error(LAYOUT, error);
+            return if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) };
+        }
+    };
     match serde_json::from_slice::<Layout>(&stored) {
         Ok(Layout { layout: LAYOUT_VERSION, .. }) => Ok(()),
         Ok(Layout { layout, created_by, .. }) => Err(Error::new(

@@ -43,14 +43,23 @@ pub(crate) async fn settle(lake: &Lake, table: &Arc<Table>, batch: &Batch) -> Re
         listed(letters_table, &letters_table.snapshot().await?, batch).await?
     } else {
         // Rule 2 on the feed's table, so that a process which lost its partitions writes no letters either.
-        if let Some(reason) =
-            differing_position(&table.snapshot().await?, batch).or_else(|| too_old(&batch.files))
+        if let Some(reason) = differing_position(&table.snapshot().await?, batch)
+            .or_else(|| too_old(&batch.files, batch.max_age))
         {
             return Ok(Settled::Dropped(reason));
         }
-        let mut plan = LettersPlan { table: letters_table, batch, listed: HashSet::new(), staged: None };
+        let mut plan = LettersPlan {
+            table: letters_table,
+            batch,
+            listed: HashSet::new(),
+            staged: None,
+            is_too_old: false,
+        };
         let id = format!("{}/letters", batch.id);
         if let Outcome::Dropped(reason) = letters_table.commit(&id, &mut plan).await? {
+            if plan.is_too_old {
+                return Ok(Settled::Dropped(reason));
+            }
             tracing::debug!(reason, "no dead letter of the batch is new");
         }
         plan.listed
@@ -72,6 +81,8 @@ struct LettersPlan<'a> {
     listed: HashSet<Coordinates>,
     /// The letters that were written, and their files: written once, for an outcome may be unknown.
     staged: Option<(HashSet<Coordinates>, Vec<StagedFile>)>,
+    /// Whether it was given up because its own files are too old.
+    is_too_old: bool,
 }
 
 #[async_trait]
@@ -93,8 +104,9 @@ impl Plan for LettersPlan<'_> {
             self.staged = Some((coordinates, files));
         }
         let files = self.staged.as_ref().map(|(_, files)| files.as_slice()).unwrap_or_default();
-        if let Some(reason) = too_old(files) {
-            return Err(Error::new(domain::ErrorKind::Unavailable, reason));
+        if let Some(reason) = too_old(files, batch.max_age) {
+            self.is_too_old = true;
+            return Ok(Decision::Drop(reason));
         }
         let touched: HashSet<i32> = letters.iter().map(|letter| letter.partition).collect();
         let moved = batch.ranges.iter().filter(|range| touched.contains(&range.partition)).map(|range| {

@@ -99,10 +99,10 @@ impl Store {
         };
         std::fs::create_dir_all(path).map_err(failed)?;
         let folder = path.canonicalize().map_err(failed)?;
-        // The Delta kernel decodes a path once more than it was encoded.
-        if folder.to_string_lossy().contains('%') {
+        // The Delta kernel decodes a path once more than it was encoded, and takes a backslash for a separator.
+        if folder.to_string_lossy().contains(['%', '\\']) {
             return Err(Error::invalid(format!(
-                "lake.root `{}` holds a `%`, which Delta's paths do not survive: choose another folder",
+                "lake.root `{}` holds a `%` or `\\`, which Delta's paths do not survive: choose another folder",
                 folder.display()
             )));
         }

@@ -6,7 +6,6 @@ mod interleaving;
 mod letters;
 mod support;
 
-use std::future::Future as _;
 use std::sync::Arc;
 use std::task::Poll;
 

@@ -222,7 +222,7 @@ async fn limits_are_kept_with_and_without_a_filter() {
 }
 
 #[tokio::test]
-async fn a_root_may_have_any_name() {
+async fn a_root_may_have_an_unusual_name() {
     let parent = folder();
     for name in ["with blank", "ümläut", "hash#mark", "tilde~1", "[a]*?"] {
         let folder = parent.path().join(name);

@@ -209,6 +209,28 @@ impl World {
         assert!(done.elements().iter().all(|element| element.error().is_ok()), "{done:?}");
     }
 
+    /// Removes the files of the sales' folder that no version of the table names, whatever their age: a vacuum at its worst. Gives their number.
+    ///
+    /// # Panics
+    /// When the lake is not in a folder, or a file cannot be removed.
+    pub fn sweep_unreferenced_files(&self) -> usize {
+        let table = Path::new(&self.root).join("lake/curated/sales");
+        let log =
+            self.block_on(self.lake().table("curated.sales").expect("ours").snapshot()).expect("a state");
+        let mut swept = 0;
+        for period in std::fs::read_dir(&table).expect("the table's folder").flatten() {
+            let name = period.file_name().to_string_lossy().into_owned();
+            for file in std::fs::read_dir(period.path()).into_iter().flatten().flatten() {
+                let path = format!("{name}/{}", file.file_name().to_string_lossy());
+                if name.starts_with("period=") && !log.files().contains_key(&path) {
+                    std::fs::remove_file(file.path()).expect("the file is removed");
+                    swept += 1;
+                }
+            }
+        }
+        swept
+    }
+
     /// Runs a future on the world's runtime.
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         self.runtime.block_on(future)

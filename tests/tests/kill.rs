@@ -13,7 +13,7 @@ use rand::{Rng, SeedableRng};
 use tests::proxy::Proxy;
 use tests::stream::{Stream, bad_before};
 use tests::verify::Report;
-use tests::world::World;
+use tests::world::{PATIENCE, World};
 use tests::{service, setting};
 
 const PARTITIONS: i32 = 4;
@@ -68,6 +68,45 @@ fn kill(world: World, proxy: Option<Proxy>) {
     );
     report.expect_stream(&acknowledged);
     assert!(reads > 0, "the reader saw nothing");
+}
+
+/// A process that sleeps for longer than its batches may live, and wakes after another has taken its place and vacuum its files.
+#[test]
+fn stopped_and_woken_every_record_stands_once() {
+    let (stops, seed) = (setting("KILLS", 10).div_ceil(3), setting("SEED", 7));
+    let mut dice = StdRng::seed_from_u64(seed);
+    let mut world = World::on_folder();
+    world.set("INTELLICARTEL__INGEST__BATCH_SECONDS", "2");
+    world.set("INTELLICARTEL__INGEST__FLUSH_MS", "50");
+    world.create_topic(PARTITIONS);
+    let stream = Stream::start(&world, PARTITIONS, PER_SECOND);
+    let mut sleeper = world.start(&["ingest", "--feeds", "sales"]);
+    let mut swept = 0;
+    for _ in 0..stops {
+        std::thread::sleep(Duration::from_millis(dice.random_range(500..1_500)));
+        sleeper.signal("STOP");
+        let mut other = world.start(&["ingest", "--feeds", "sales"]);
+        std::thread::sleep(Duration::from_millis(3_000));
+        assert!(other.is_running(), "{}", other.log());
+        other.kill();
+        swept += world.sweep_unreferenced_files();
+        sleeper.signal("CONT");
+        std::thread::sleep(Duration::from_millis(500));
+        assert!(sleeper.is_running(), "{}", sleeper.log());
+    }
+    sleeper.signal("TERM");
+    let said = sleeper.finish(PATIENCE).expect_success().stderr;
+    let acknowledged = stream.end();
+    world.ingest_to_the_end();
+    let report = Report::of(&world);
+    println!(
+        "seed {seed}, {stops} stops: {} rows, {} dead letters of {} records; {swept} files swept",
+        report.number("rows"),
+        report.number("letters"),
+        acknowledged.iter().sum::<i64>(),
+    );
+    report.expect_stream(&acknowledged);
+    assert!(said.contains("a batch was dropped"), "the sleeper noticed nothing: {said}");
 }
 
 /// Reads the table again and again while ingest is killed: rows and positions of one version must always agree.

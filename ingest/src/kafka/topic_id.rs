@@ -82,6 +82,15 @@ unsafe fn read(event: *mut sys::rd_kafka_event_t) -> Result<Option<String>, Stri
         if topics.is_null() || count == 0 {
             return Ok(None);
         }
+        let error = sys::rd_kafka_TopicDescription_error(*topics);
+        match sys::rd_kafka_error_code(error) {
+            sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => {}
+            sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART => return Ok(None),
+            _ => {
+                let text = std::ffi::CStr::from_ptr(sys::rd_kafka_error_string(error));
+                return Err(text.to_string_lossy().into_owned());
+            }
+        }
         let id = sys::rd_kafka_TopicDescription_topic_id(*topics);
         if id.is_null() {
             return Ok(None);

@@ -66,6 +66,10 @@ impl RuleText {
         if column_only && self.column.is_none() {
             return Err("transforms, format and negative need a column".to_owned());
         }
+        let readings = [self.format.is_some(), self.negative.is_some(), !self.transforms.is_empty()];
+        if readings.into_iter().filter(|given| *given).count() > 1 {
+            return Err("transforms, format and negative exclude each other: give one of them".to_owned());
+        }
         if let Some(zone) = &self.time_zone {
             zone.parse::<Tz>()
                 .map_err(|_| format!("time_zone `{zone}` is not an IANA name like Europe/London"))?;

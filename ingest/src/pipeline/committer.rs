@@ -1,12 +1,14 @@
 //! Writes and commits a topic's batches in order, beside the polling thread.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
+use std::time::Duration;
 
 use domain::ports::{Batch, CommitOutcome};
 use domain::position::LogIdentity;
 use domain::{Error, ErrorKind, civil};
 use rdkafka::consumer::Consumer;
+use tokio::sync::mpsc::error::TrySendError;
 use uuid::Uuid;
 
 use super::FeedWorker;
@@ -41,8 +43,11 @@ impl Submission {
 
 /// The committer of one assignment. It ends at the first batch that is not committed: whatever follows would not fit the stored positions.
 pub(super) struct Committer {
-    submissions: tokio::sync::mpsc::Sender<Submission>,
+    /// `None` once no more batches will come.
+    submissions: Option<tokio::sync::mpsc::Sender<Submission>>,
     events: Receiver<CommitEvent>,
+    /// Batches handed over whose event has not come.
+    pending: usize,
 }
 
 impl Committer {
@@ -59,6 +64,7 @@ impl Committer {
             pipeline: worker.options.pipeline.clone(),
             topic: worker.topic.clone(),
             brokers: worker.kafka.brokers.clone(),
+            batch_age: worker.options.batch_age,
             append: Arc::clone(&worker.append),
             consumer: Arc::clone(consumer),
             log,
@@ -73,28 +79,66 @@ impl Committer {
                 }
             }
         });
-        Self { submissions, events }
+        Self { submissions: Some(submissions), events, pending: 0 }
     }
 
     /// Whether a batch can be handed over without waiting.
     pub(super) fn has_room(&self) -> bool {
-        self.submissions.capacity() > 0
+        self.submissions.as_ref().is_some_and(|submissions| submissions.capacity() > 0)
     }
 
-    /// Hands a batch over; waits while one is waiting already, which is the back-pressure. A committer that ended takes nothing: its last event
-    /// tells why.
-    pub(super) fn submit(&self, submission: Submission) {
-        let _ = self.submissions.blocking_send(submission);
+    /// Hands a batch over; waits while one is waiting already, which is the back-pressure, until `give_up` says so: the batch is dropped then. A
+    /// committer that ended takes nothing: its last event tells why.
+    pub(super) fn submit(&mut self, mut submission: Submission, give_up: impl Fn() -> bool) {
+        let Some(submissions) = &self.submissions else { return };
+        loop {
+            match submissions.try_send(submission) {
+                Ok(()) => {
+                    self.pending += 1;
+                    return;
+                }
+                Err(TrySendError::Closed(_)) => return,
+                Err(TrySendError::Full(_)) if give_up() => return,
+                Err(TrySendError::Full(refused)) => submission = refused,
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
-    pub(super) fn events(&self) -> &Receiver<CommitEvent> {
-        &self.events
+    /// The next event, if it comes within `patience`.
+    pub(super) fn next_event(&mut self, patience: Duration) -> Next {
+        let event = if patience.is_zero() {
+            self.events.try_recv().map_err(|error| error == TryRecvError::Disconnected)
+        } else {
+            self.events.recv_timeout(patience).map_err(|error| error == RecvTimeoutError::Disconnected)
+        };
+        match event {
+            Ok(event) => {
+                self.pending -= 1;
+                Next::Event(event)
+            }
+            Err(false) => Next::Nothing,
+            Err(true) if self.pending == 0 && self.submissions.is_none() => Next::End,
+            Err(true) => {
+                Next::Event(CommitEvent::Stop(Error::internal("the committer ended without a word")))
+            }
+        }
     }
 
     /// Lets the committer end once all batches are through.
-    pub(super) fn close(self) -> Receiver<CommitEvent> {
-        self.events
+    pub(super) fn close(&mut self) {
+        self.submissions = None;
     }
+}
+
+/// What a look for an event finds.
+pub(super) enum Next {
+    /// One.
+    Event(CommitEvent),
+    /// None yet.
+    Nothing,
+    /// None any more: every batch has had its event.
+    End,
 }
 
 fn report(sender: &Sender<CommitEvent>, event: CommitEvent) -> Result<(), ()> {
@@ -106,6 +150,7 @@ struct Task {
     pipeline: domain::ids::Pipeline,
     topic: String,
     brokers: String,
+    batch_age: Duration,
     append: Arc<dyn domain::ports::Append>,
     consumer: Arc<FeedConsumer>,
     log: i64,
@@ -133,6 +178,7 @@ impl Task {
             ranges,
             dead_letters: letters,
             files,
+            max_age: self.batch_age,
         };
         match self.append.commit(&batch).await {
             Ok(CommitOutcome::Committed { .. }) => CommitEvent::Committed {

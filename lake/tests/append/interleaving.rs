@@ -95,7 +95,7 @@ impl Process {
             let from = self.view.get(&partition).copied();
             draft = draft.range(partition, from, from.unwrap_or(0) + length);
         }
-        let refused = (0..64_i64).filter(|offset| bad >> (offset % 16) & 1 == 1);
+        let refused = (0..64_i64).filter(|offset| (bad >> (offset % 16)) & 1 == 1);
         let draft = draft.bad(refused.flat_map(|offset| [(0, offset), (1, offset)]));
         if lengths != [0, 0] {
             self.prepared.push(draft.stage(&self.lake).await);

@@ -162,6 +162,7 @@ impl Draft {
             ranges: self.ranges.clone(),
             dead_letters,
             files,
+            max_age: Duration::from_secs(3_600),
         }
     }
 }
