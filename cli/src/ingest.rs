@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use ::lake::LakeOptions;
 use clap::{Args as ClapArgs, Subcommand};
 use domain::ids::Pipeline;
 use domain::{Error, Feed, Result};
 use ingest::accept_log::{AcceptFrom, accept_log};
 use ingest::pipeline::{self, IngestOptions};
-use lake::LakeOptions;
 
 use crate::config::Config;
 use crate::wire;

@@ -1,8 +1,11 @@
 //! The binary `intellicartel`: one file for each command; `wire.rs` alone joins the parts.
 
 mod config;
+mod dlq;
 mod ingest;
+mod lake;
 mod produce;
+mod report;
 mod sql;
 mod wire;
 
@@ -34,6 +37,12 @@ enum Command {
     Produce(produce::Args),
     /// Asks a question in SQL, as the platform operator.
     Sql(sql::Args),
+    /// Looks at tables and keeps them in shape, as the platform operator.
+    #[command(subcommand)]
+    Lake(lake::Action),
+    /// Shows dead letters: records that no feed could take, as the platform operator.
+    #[command(subcommand)]
+    Dlq(dlq::Action),
     /// Shows the configuration as it is in effect, without its secrets.
     Config,
 }
@@ -71,6 +80,8 @@ async fn run(cli: Cli) -> domain::Result<()> {
         Command::Ingest(args) => ingest::run(&config, args).await,
         Command::Produce(args) => produce::run(&config, args).await,
         Command::Sql(args) => sql::run(&config, args).await,
+        Command::Lake(action) => lake::run(&config, action).await,
+        Command::Dlq(action) => dlq::run(&config, action).await,
         Command::Config => config.print(),
     }
 }

@@ -1,9 +1,9 @@
 //! `sql`: a question, answered on stdout.
 
+use ::lake::LakeOptions;
 use clap::ValueEnum;
 use domain::Result;
 use engine::{Output, write_output};
-use lake::LakeOptions;
 
 use crate::config::Config;
 use crate::wire;

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use ::engine::{Engine, ObjectStoreUrl};
 use ::ingest::kafka::KafkaConfig;
+use ::lake::catalog::LakeCatalog;
+use ::lake::{Lake, LakeOptions, S3Settings, StoreSettings};
 use domain::{Error, Result};
-use lake::catalog::LakeCatalog;
-use lake::{Lake, LakeOptions, S3Settings, StoreSettings};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;

@@ -4,7 +4,6 @@
 //! whose stored position equals where it begins, and moves it to where it ends in the same commit that adds the rows.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -24,7 +23,7 @@ use crate::stage::write_files;
 use crate::tables::PERIOD;
 
 /// A batch whose first file is older is dropped: vacuum may have taken the file by the time of the commit.
-const MAX_BATCH_AGE: Duration = Duration::from_secs(3_600);
+pub(crate) const MAX_BATCH_AGE: Duration = Duration::from_secs(3_600);
 
 #[async_trait]
 impl Append for Lake {
@@ -66,10 +65,7 @@ impl Append for Lake {
         };
         let mut plan = AppendPlan { batch, files };
         match table.commit(&batch.id.to_string(), &mut plan).await? {
-            Outcome::Committed(version) => {
-                self.checkpoint_when_due(Arc::clone(table), version);
-                Ok(CommitOutcome::Committed { version })
-            }
+            Outcome::Committed(version) => Ok(CommitOutcome::Committed { version }),
             Outcome::Dropped(reason) => Ok(CommitOutcome::Dropped { reason }),
         }
     }
@@ -180,17 +176,22 @@ pub(crate) fn append_operation() -> DeltaOperation {
     }
 }
 
-/// The Add of a staged file.
+/// The Add of a staged file that brings new rows.
 pub(crate) fn add_action(file: &StagedFile) -> Action {
-    Action::Add(Add {
+    Action::Add(add(file, true))
+}
+
+/// The Add of a staged file; `data_change` tells whether it brings new rows, or holds those of files that are removed with it.
+pub(crate) fn add(file: &StagedFile, data_change: bool) -> Add {
+    Add {
         path: file.path.clone(),
         partition_values: [(PERIOD.to_owned(), Some(file.period.clone()))].into(),
         size: i64::try_from(file.size_bytes).unwrap_or(i64::MAX),
         modification_time: file.written_at / 1_000,
-        data_change: true,
+        data_change,
         stats: Some(file.stats.clone()),
         ..Add::default()
-    })
+    }
 }
 
 struct RegisterPlan {

@@ -18,6 +18,8 @@ pub enum LakeOptions {
     /// Everything is checked, and tables that are not there are created.
     #[default]
     Write,
+    /// Everything is checked, but nothing is created: for upkeep of a lake that is there.
+    Upkeep,
     /// Nothing is written: for reading, and for processes that must start while the store is read-only.
     Read,
 }
@@ -35,12 +37,23 @@ impl Lake {
     /// # Errors
     /// Settings that are not usable, a store that cannot be reached or is not safe for commits, a layout or table of another release.
     pub async fn open(settings: &StoreSettings, options: LakeOptions) -> Result<Arc<Self>> {
-        let store = store::Store::open(settings)?;
-        if options == LakeOptions::Write {
+        let store = match options {
+            LakeOptions::Write => store::Store::open(settings)?,
+            LakeOptions::Upkeep | LakeOptions::Read => store::Store::open_existing(settings)?,
+        };
+        if options != LakeOptions::Write {
+            match retried(|| layout::check(store.root(), store.url())).await {
+                // Whoever reads may come before the first writer.
+                Err(error) if error.kind() == domain::ErrorKind::NotFound && options == LakeOptions::Read => {
+                }
+                checked => checked?,
+            }
+        }
+        if options != LakeOptions::Read {
             probe_conditional_put(store.root()).await?;
-            retried(|| layout::ensure(store.root())).await?;
-        } else {
-            retried(|| layout::check(store.root())).await?;
+        }
+        if options == LakeOptions::Write {
+            retried(|| layout::ensure(store.root(), store.url())).await?;
         }
         let mut tables = BTreeMap::new();
         for definition in tables::all() {

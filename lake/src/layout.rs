@@ -6,6 +6,7 @@ use domain::{Error, ErrorKind, Result};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 use serde::{Deserialize, Serialize};
+use url::Url;
 
 use crate::error::store_error;
 
@@ -17,7 +18,7 @@ pub const CONTRACT_PROPERTY: &str = "intellicartel.contract";
 /// See [`CONTRACT_PROPERTY`].
 pub const CONTRACT_VERSION: &str = "1";
 
-const LAYOUT: &str = "lake/_layout.json";
+const KEY: &str = "lake/_layout.json";
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Layout {
@@ -30,8 +31,8 @@ struct Layout {
 ///
 /// # Errors
 /// [`ErrorKind::Incompatible`] when another layout stands there, or a text that is none.
-pub async fn ensure(root: &Arc<dyn ObjectStore>) -> Result<()> {
-    let key = Path::from(LAYOUT);
+pub async fn ensure(root: &Arc<dyn ObjectStore>, url: &Url) -> Result<()> {
+    let key = Path::from(KEY);
     let layout = Layout {
         layout: LAYOUT_VERSION,
         created_by: format!("intellicartel {}", env!("CARGO_PKG_VERSION")),
@@ -39,26 +40,28 @@ pub async fn ensure(root: &Arc<dyn ObjectStore>) -> Result<()> {
     };
     let text = serde_json::to_vec_pretty(&layout).map_err(|error| Error::internal(error.to_string()))?;
     match root.put_opts(&key, PutPayload::from(text), PutMode::Create.into()).await {
-        Ok(_) => return Ok(()),
-        Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {}
-        Err(error) => return Err(store_error(LAYOUT, error)),
+        Ok(_) => Ok(()),
+        Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
+            check(root, url).await
+        }
+        Err(error) => Err(store_error(KEY, error)),
     }
-    check(root).await
 }
 
-/// Checks the layout of a lake that is there; one without is new.
+/// Checks the layout that is there.
 ///
 /// # Errors
-/// As [`ensure`].
-pub async fn check(root: &Arc<dyn ObjectStore>) -> Result<()> {
-    let read = async { root.get(&Path::from(LAYOUT)).await?.bytes().await };
-    let stored = match read.await {
-        Ok(stored) => stored,
-        Err(error) => {
-            let error = store_error(LAYOUT, error);
-            return if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) };
-        }
-    };
+/// [`ErrorKind::NotFound`] when there is none; [`ErrorKind::Incompatible`] as for [`ensure`].
+pub async fn check(root: &Arc<dyn ObjectStore>, url: &Url) -> Result<()> {
+    let key = Path::from(KEY);
+    let read = async { root.get(&key).await?.bytes().await };
+    let stored = read.await.map_err(|error| match store_error(KEY, error) {
+        missing if missing.kind() == ErrorKind::NotFound => Error::new(
+            ErrorKind::NotFound,
+            format!("there is no lake at {url}: mend lake.root, or let `ingest` create the lake"),
+        ),
+        other => other,
+    })?;
     match serde_json::from_slice::<Layout>(&stored) {
         Ok(Layout { layout: LAYOUT_VERSION, .. }) => Ok(()),
         Ok(Layout { layout, created_by, .. }) => Err(Error::new(

@@ -53,11 +53,22 @@ pub struct Log {
     name: String,
     store: LogStoreRef,
     version: u64,
+    /// The version of the checkpoint that the state was loaded from.
+    checkpoint: Option<u64>,
     files: Arc<BTreeMap<String, Arc<ActiveFile>>>,
     transactions: HashMap<String, i64>,
     commit_ids: VecDeque<(u64, String)>,
     /// Entries up to this version are all known to exist, as of this instant.
     refreshed_at: SystemTime,
+}
+
+impl ActiveFile {
+    /// Rows in it, where its statistics say so.
+    #[must_use]
+    pub fn rows(&self) -> Option<u64> {
+        let stats: serde_json::Value = serde_json::from_str(self.stats.as_deref()?).ok()?;
+        stats["numRecords"].as_u64()
+    }
 }
 
 impl Log {
@@ -67,10 +78,7 @@ impl Log {
     /// [`ErrorKind::NotFound`] when there is no table; [`ErrorKind::Incompatible`] when it is not one that this release can handle.
     pub async fn load(name: &str, store: LogStoreRef, version: Option<u64>) -> Result<Self> {
         let refreshed_at = SystemTime::now();
-        let state = DeltaTableState::try_new(store.as_ref(), version)
-            .await
-            .map_err(|error| load_error(name, version, error))?;
-        check_contract(name, &state)?;
+        let state = load_state(name, &store, version).await?;
         let log_data = state.log_data();
         let files = log_data.iter().map(|view| {
             let file = ActiveFile {
@@ -84,11 +92,12 @@ impl Log {
         });
         let files = Arc::new(files.collect::<BTreeMap<_, _>>());
         let version = state.version();
-        let transactions = read_transactions(name, Arc::clone(&store), version).await?;
+        let (transactions, checkpoint) = read_transactions(name, Arc::clone(&store), version).await?;
         Ok(Self {
             name: name.to_owned(),
             store,
             version,
+            checkpoint,
             files,
             transactions,
             commit_ids: VecDeque::new(),
@@ -189,6 +198,12 @@ impl Log {
         self.version
     }
 
+    /// The version of the checkpoint that the state was loaded from; `None` when it was loaded without one.
+    #[must_use]
+    pub(crate) fn checkpoint(&self) -> Option<u64> {
+        self.checkpoint
+    }
+
     /// The active files by path.
     #[must_use]
     pub fn files(&self) -> &Arc<BTreeMap<String, Arc<ActiveFile>>> {
@@ -224,13 +239,34 @@ fn active_file(add: Add) -> ActiveFile {
     }
 }
 
-fn load_error(name: &str, version: Option<u64>, error: deltalake::DeltaTableError) -> Error {
+/// delta-rs's own state at a version, checked to be of a table that this release can handle.
+pub(crate) async fn load_state(
+    name: &str,
+    store: &LogStoreRef,
+    version: Option<u64>,
+) -> Result<DeltaTableState> {
+    let state = DeltaTableState::try_new(store.as_ref(), version).await;
+    let state = state.map_err(|error| load_error(name, store, version, error))?;
+    check_contract(name, &state)?;
+    Ok(state)
+}
+
+fn load_error(
+    name: &str,
+    store: &LogStoreRef,
+    version: Option<u64>,
+    error: deltalake::DeltaTableError,
+) -> Error {
     let text = error.to_string();
     match (version, &error) {
         // The kernel's word for a table's folder that is not there on a file system.
         (None, deltalake::DeltaTableError::KernelError(buoyant_kernel::Error::InvalidTableLocation(_)))
         | (None, deltalake::DeltaTableError::NotATable(_)) => {
-            Error::new(ErrorKind::NotFound, format!("there is no table {name} yet"))
+            let at = store.root_url();
+            Error::new(
+                ErrorKind::NotFound,
+                format!("there is no table {name} yet at {at}: `ingest` creates it; is lake.root right?"),
+            )
         }
         (Some(version), _) if !matches!(error, deltalake::DeltaTableError::ObjectStore { .. }) => Error::new(
             ErrorKind::NotFound,
@@ -242,7 +278,7 @@ fn load_error(name: &str, version: Option<u64>, error: deltalake::DeltaTableErro
     }
 }
 
-/// Refuses tables whose contract, or whose features, this release does not know.
+/// Refuses tables whose contract, or whose protocol, this release does not know.
 fn check_contract(name: &str, state: &DeltaTableState) -> Result<()> {
     let incompatible = |what: String| Err(Error::new(ErrorKind::Incompatible, format!("{name}: {what}")));
     match state.metadata().configuration().get(CONTRACT_PROPERTY).map(String::as_str) {
@@ -259,6 +295,13 @@ fn check_contract(name: &str, state: &DeltaTableState) -> Result<()> {
         }
     }
     let protocol = state.protocol();
+    // Without a list of features, a version stands for all features that it brought: 1 and 2 for those that the list below lets pass.
+    let (reader, writer) = (protocol.min_reader_version(), protocol.min_writer_version());
+    if !matches!((reader, writer), (1, 1 | 2 | 7) | (3, 7)) {
+        return incompatible(format!(
+            "another engine raised its protocol to reader {reader} and writer {writer}, which this release does not read or write; restore the table to the version before"
+        ));
+    }
     let features: Vec<String> = protocol
         .reader_features()
         .into_iter()
@@ -282,9 +325,12 @@ fn check_contract(name: &str, state: &DeltaTableState) -> Result<()> {
     Ok(())
 }
 
+/// Application transactions, and the version of the checkpoint that they were read from.
+type Transactions = (HashMap<String, i64>, Option<u64>);
+
 /// All application transactions at a version, in one scan of the log.
-async fn read_transactions(name: &str, store: LogStoreRef, version: u64) -> Result<HashMap<String, i64>> {
-    let read = move || -> buoyant_kernel::DeltaResult<HashMap<String, i64>> {
+async fn read_transactions(name: &str, store: LogStoreRef, version: u64) -> Result<Transactions> {
+    let read = move || -> buoyant_kernel::DeltaResult<Transactions> {
         let engine = store.engine(None);
         let snapshot = buoyant_kernel::Snapshot::builder_for(store.root_url().as_str())
             .at_version(version)
@@ -294,7 +340,7 @@ async fn read_transactions(name: &str, store: LogStoreRef, version: u64) -> Resu
             let batch: RecordBatch = ArrowEngineData::try_from_engine_data(batch?.actions)?.into();
             newest_first(&batch, &mut transactions);
         }
-        Ok(transactions)
+        Ok((transactions, snapshot.log_segment().checkpoint_version))
     };
     let failed =
         |what: String| Error::new(ErrorKind::Unavailable, format!("{name}: reading positions: {what}"));

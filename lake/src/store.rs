@@ -78,6 +78,18 @@ impl Store {
     /// # Errors
     /// [`ErrorKind::Invalid`] when the root or a setting is not usable.
     pub fn open(settings: &StoreSettings) -> Result<Self> {
+        Self::open_root(settings, true)
+    }
+
+    /// Opens the root without creating anything.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] when the root is a folder that is not there; [`ErrorKind::Invalid`] as for [`Self::open`].
+    pub fn open_existing(settings: &StoreSettings) -> Result<Self> {
+        Self::open_root(settings, false)
+    }
+
+    fn open_root(settings: &StoreSettings, create: bool) -> Result<Self> {
         refuse_unsafe_environment(|name| std::env::var(name).ok())?;
         if settings.root.trim().is_empty() {
             return Err(Error::invalid("lake.root is empty: give a folder or s3://bucket/prefix"));
@@ -88,16 +100,26 @@ impl Store {
                 "lake.root `{}` begins with `{scheme}://`: give a folder or s3://bucket/prefix",
                 settings.root
             ))),
-            None => Self::open_folder(Path::new(&settings.root)),
+            None => Self::open_folder(Path::new(&settings.root), create),
         }
     }
 
-    fn open_folder(path: &Path) -> Result<Self> {
+    fn open_folder(path: &Path, create: bool) -> Result<Self> {
         let failed = |error: std::io::Error| {
             Error::invalid(format!("lake.root `{}` cannot be used: {error}", path.display()))
                 .with_source(error)
         };
-        std::fs::create_dir_all(path).map_err(failed)?;
+        if create {
+            std::fs::create_dir_all(path).map_err(failed)?;
+        } else if !path.try_exists().map_err(failed)? {
+            return Err(Error::new(
+                ErrorKind::NotFound,
+                format!(
+                    "lake.root `{}` is not there: mend it, or let `ingest` create the lake",
+                    path.display()
+                ),
+            ));
+        }
         let folder = path.canonicalize().map_err(failed)?;
         // The Delta kernel decodes a path once more than it was encoded, and takes a backslash for a separator.
         if folder.to_string_lossy().contains(['%', '\\']) {

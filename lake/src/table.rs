@@ -15,6 +15,7 @@ use crate::commit::{self, Outcome, Plan};
 use crate::error::delta_error;
 use crate::layout::{CONTRACT_PROPERTY, CONTRACT_VERSION};
 use crate::log::Log;
+use crate::operations::checkpoint::Pace;
 use crate::retry::retried;
 use crate::store::Store;
 use crate::tables::{PERIOD, TableDefinition};
@@ -30,6 +31,8 @@ pub struct Table {
     reader: Mutex<Option<Log>>,
     /// Held by whoever checkpoints, so that one does at a time.
     pub(crate) maintenance: Mutex<()>,
+    /// When the next checkpoint is due.
+    pub(crate) pace: std::sync::Mutex<Pace>,
 }
 
 impl Table {
@@ -41,6 +44,7 @@ impl Table {
             writer: Mutex::default(),
             reader: Mutex::default(),
             maintenance: Mutex::default(),
+            pace: std::sync::Mutex::new(Pace::new()),
         })
     }
 
@@ -145,8 +149,8 @@ impl Table {
         retried(|| Log::load(&name, Arc::clone(&self.log_store), Some(version))).await
     }
 
-    /// Commits a plan through the table's one committer.
-    pub(crate) async fn commit(&self, id: &str, plan: &mut dyn Plan) -> Result<Outcome> {
+    /// Commits a plan through the table's one committer. A checkpoint is made in the background once it is due.
+    pub(crate) async fn commit(self: &Arc<Self>, id: &str, plan: &mut dyn Plan) -> Result<Outcome> {
         let name = self.definition.qualified_name();
         let mut writer = self.writer.lock().await;
         let mut log = match writer.take() {
@@ -154,6 +158,9 @@ impl Table {
             None => retried(|| Log::load(&name, Arc::clone(&self.log_store), None)).await?,
         };
         let outcome = commit::commit(&mut log, &name, id, plan).await;
+        if let Ok(Outcome::Committed(version)) = outcome {
+            self.checkpoint_when_due(version, log.checkpoint());
+        }
         // A cancelled or failed commit leaves no state behind; the next one loads it anew.
         if outcome.is_ok() {
             *writer = Some(log);

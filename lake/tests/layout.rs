@@ -129,6 +129,20 @@ async fn features_of_other_engines_are_refused_by_name() {
 }
 
 #[tokio::test]
+async fn protocols_that_bring_features_without_naming_them_are_refused() {
+    for (reader, writer) in [(1, 3), (1, 4), (2, 5), (2, 6)] {
+        let folder = folder();
+        drop(open(folder.path()).await);
+        edit_first_entry(folder.path(), |action| {
+            if action.get("protocol").is_some() {
+                *action = json!({"protocol": {"minReaderVersion": reader, "minWriterVersion": writer}});
+            }
+        });
+        is_refused(folder.path(), &["curated.sales", &format!("reader {reader} and writer {writer}")]).await;
+    }
+}
+
+#[tokio::test]
 async fn positions_that_expire_are_refused() {
     let folder = folder();
     drop(open(folder.path()).await);
@@ -192,6 +206,16 @@ async fn a_reader_writes_nothing() {
     let error = reader.table(SALES).expect("a table").snapshot().await.expect_err("no table yet");
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
     assert_eq!(std::fs::read_dir(folder.path()).expect("the root").count(), 0);
+
+    // A root that is not there, perhaps mistyped, is told and not created.
+    let mistyped = folder.path().join("intelicartel-data");
+    let error = Lake::open(&settings(&mistyped), LakeOptions::Read).await.expect_err("no such folder");
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+    assert!(
+        ["lake.root", "intelicartel-data"].iter().all(|word| error.to_string().contains(word)),
+        "{error}"
+    );
+    assert!(!mistyped.exists());
 
     // What a writer creates and commits later, the same reader sees.
     let lake = lake_with_log(folder.path()).await;

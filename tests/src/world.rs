@@ -151,6 +151,14 @@ impl World {
     /// When it cannot be opened.
     #[must_use]
     pub fn lake(&self) -> std::sync::Arc<Lake> {
+        self.try_lake(LakeOptions::Read).expect("the lake can be read")
+    }
+
+    /// The lake, opened beside the processes, past any proxy that they use.
+    ///
+    /// # Errors
+    /// Those of [`Lake::open`].
+    pub fn try_lake(&self, options: LakeOptions) -> domain::Result<std::sync::Arc<Lake>> {
         let s3 = S3Settings {
             endpoint: Some(service("INTELLICARTEL__S3__ENDPOINT")),
             region: Some(service("INTELLICARTEL__S3__REGION")),
@@ -158,8 +166,7 @@ impl World {
             secret_access_key: Some(service("INTELLICARTEL__S3__SECRET_ACCESS_KEY")),
             allow_http: true,
         };
-        let settings = StoreSettings { root: self.root.clone(), s3 };
-        self.block_on(Lake::open(&settings, LakeOptions::Read)).expect("the lake can be read")
+        self.block_on(Lake::open(&StoreSettings { root: self.root.clone(), s3 }, options))
     }
 
     /// What the table knows of the topic.

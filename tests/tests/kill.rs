@@ -1,4 +1,5 @@
-//! Promise 1: whatever is killed, and when, every record that Kafka acknowledged stands exactly once, a row or a dead letter.
+//! Promise 1: whatever is killed, and when, every record that Kafka acknowledged stands exactly once, a row or a dead letter. Beside the stream another
+//! process compacts the tables, and is killed as well.
 //!
 //! `KILLS` and `SEED` choose how many and which; a seeded ten run in CI, `make kill-test` runs a hundred.
 #![expect(clippy::print_stdout, reason = "a kill test says what it did, for the record")]
@@ -8,8 +9,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use domain::ErrorKind;
+use lake::{Lake, LakeOptions};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use tests::process::Finished;
 use tests::proxy::Proxy;
 use tests::stream::{Stream, bad_before};
 use tests::verify::Report;
@@ -41,6 +44,7 @@ fn kill(world: World, proxy: Option<Proxy>) {
     let stream = Stream::start(&world, PARTITIONS, PER_SECOND);
     let world = Arc::new(world);
     let reader = Reader::start(&world);
+    let compactor = Compactor::start(&world, seed);
     for _ in 0..kills {
         let mut ingest = world.start(&["ingest", "--feeds", "sales"]);
         let begun = Instant::now();
@@ -53,13 +57,14 @@ fn kill(world: World, proxy: Option<Proxy>) {
         ingest.kill();
     }
     let acknowledged = stream.end();
+    let compacted = compactor.end();
     let restarted = Instant::now();
     world.ingest_to_the_end();
     let caught_up = restarted.elapsed();
     let reads = reader.end();
     let report = Report::of(&world);
     println!(
-        "seed {seed}, {kills} kills on {}: {} rows, {} dead letters of {} records; caught up {caught_up:.1?} after the last kill; {reads} consistent reads beside it; {}",
+        "seed {seed}, {kills} kills on {}: {} rows, {} dead letters of {} records; caught up {caught_up:.1?} after the last kill; {reads} consistent reads and {compacted} beside it; {}",
         if proxy.is_some() { "S3" } else { "a folder" },
         report.number("rows"),
         report.number("letters"),
@@ -68,6 +73,76 @@ fn kill(world: World, proxy: Option<Proxy>) {
     );
     report.expect_stream(&acknowledged);
     assert!(reads > 0, "the reader saw nothing");
+    assert!(compacted.files > 0, "nothing was compacted: {compacted}");
+}
+
+/// Compacts both tables in processes of their own, again and again while ingest is killed; every third process is killed too.
+struct Compactor {
+    stop: Arc<AtomicBool>,
+    thread: std::thread::JoinHandle<Compacted>,
+}
+
+/// What the processes that were left to their end have said.
+#[derive(Default)]
+struct Compacted {
+    runs: u64,
+    files: i64,
+    given_up: u64,
+    killed: u64,
+}
+
+impl std::fmt::Display for Compacted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { runs, files, given_up, killed } = self;
+        write!(f, "{runs} compactions of {files} files ({given_up} given up, {killed} killed)")
+    }
+}
+
+impl Compactor {
+    fn start(world: &Arc<World>, seed: u64) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (stopped, world) = (Arc::clone(&stop), Arc::clone(world));
+        let thread = std::thread::spawn(move || {
+            let mut dice = StdRng::seed_from_u64(seed);
+            let mut compacted = Compacted::default();
+            for turn in 0.. {
+                if stopped.load(Ordering::Relaxed) {
+                    break;
+                }
+                let table = if turn % 4 == 3 { "raw.dead_letters" } else { "curated.sales" };
+                let mut process = world.start(&["lake", "compact", table, "--output", "json"]);
+                if turn % 3 == 1 {
+                    std::thread::sleep(Duration::from_millis(dice.random_range(50..2_000)));
+                    process.kill();
+                    compacted.killed += 1;
+                } else {
+                    compacted.note(process.finish(PATIENCE));
+                }
+                std::thread::sleep(Duration::from_millis(200));
+            }
+            compacted
+        });
+        Self { stop, thread }
+    }
+
+    fn end(self) -> Compacted {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().expect("every compaction ended well")
+    }
+}
+
+impl Compacted {
+    fn note(&mut self, finished: Finished) {
+        // Until the first ingest lives for long enough there is no lake, or not every table.
+        if !finished.status.success() && finished.stderr.contains("lake.root") && self.runs == 0 {
+            return;
+        }
+        let said = finished.expect_success().stdout;
+        let report: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+        self.runs += 1;
+        self.files += report["files_before"].as_i64().expect("a number");
+        self.given_up += u64::from(!report["given_up"].is_null());
+    }
 }
 
 /// A process that sleeps for longer than its batches may live, and wakes after another has taken its place and vacuum its files.
@@ -121,7 +196,7 @@ impl Reader {
         let (stop, reads) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let (stopped, counted, world) = (Arc::clone(&stop), Arc::clone(&reads), Arc::clone(world));
         let thread = std::thread::spawn(move || {
-            let lake = world.lake();
+            let Some(lake) = opened(&world, &stopped) else { return };
             let table = lake.table("curated.sales").expect("a table of ours");
             while !stopped.load(Ordering::Relaxed) {
                 std::thread::sleep(Duration::from_millis(20));
@@ -147,6 +222,20 @@ impl Reader {
         self.thread.join().expect("every read was consistent");
         self.reads.load(Ordering::Relaxed)
     }
+}
+
+/// The lake, once the first ingest has created it.
+fn opened(world: &World, stopped: &AtomicBool) -> Option<Arc<Lake>> {
+    while !stopped.load(Ordering::Relaxed) {
+        match world.try_lake(LakeOptions::Read) {
+            Ok(lake) => return Some(lake),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Err(error) => panic!("the lake could not be opened: {error}"),
+        }
+    }
+    None
 }
 
 fn rows_of(stats: Option<&str>) -> i64 {

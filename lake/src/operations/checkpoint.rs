@@ -1,17 +1,25 @@
 //! Checkpoints: so that a start reads one file instead of the whole log. Expired log entries are removed behind them.
+//!
+//! One is due after a hundred commits, or five minutes after the last one if there were commits since; whoever commits makes it in the
+//! background. Commits neither wait for it nor fail with it.
 
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use deltalake::DeltaTable;
 use deltalake::checkpoints;
 use domain::Result;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::error::delta_error;
-use crate::lake::Lake;
 use crate::table::Table;
 
 /// Commits between two checkpoints.
 const INTERVAL_COMMITS: u64 = 100;
+
+/// Time between two checkpoints of a table that is committed to.
+const INTERVAL_TIME: Duration = Duration::from_secs(300);
 
 /// What a checkpoint did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,27 +37,139 @@ pub struct CheckpointReport {
 pub async fn checkpoint(table: &Table) -> Result<CheckpointReport> {
     let _one_at_a_time = table.maintenance.lock().await;
     let name = table.definition().qualified_name();
+    // Refuses a table that this release does not know, and says so where there is none.
+    table.snapshot().await?;
     let mut delta = DeltaTable::new(Arc::clone(table.log_store()));
     delta.load().await.map_err(|error| delta_error(&format!("{name}: checkpoint"), error))?;
     checkpoints::create_checkpoint(&delta, None)
         .await
         .map_err(|error| delta_error(&format!("{name}: checkpoint"), error))?;
+    let version = delta.version().unwrap_or_default();
+    table.pace().begin(version);
     let removed = checkpoints::cleanup_metadata(&delta, None)
         .await
         .map_err(|error| delta_error(&format!("{name}: log clean-up"), error))?;
-    Ok(CheckpointReport { version: delta.version().unwrap_or_default(), removed_log_entries: removed })
+    Ok(CheckpointReport { version, removed_log_entries: removed })
 }
 
-impl Lake {
-    /// Checkpoints in the background once enough commits have passed; ingest does not wait for it, nor fail with it.
-    pub(crate) fn checkpoint_when_due(&self, table: Arc<Table>, version: u64) {
-        if version == 0 || !version.is_multiple_of(INTERVAL_COMMITS) {
-            return;
+/// When a table was checkpointed last, as far as this process knows, and what came since.
+#[derive(Debug)]
+pub(crate) struct Pace {
+    /// The version of the last checkpoint.
+    version: u64,
+    /// When it was begun; for a process that made none, its start.
+    at: Instant,
+    /// The newest commit of this process.
+    committed: u64,
+    /// Waits for the time to pass.
+    timer: Option<JoinHandle<()>>,
+}
+
+impl Pace {
+    pub(crate) fn new() -> Self {
+        Self { version: 0, at: Instant::now(), committed: 0, timer: None }
+    }
+
+    fn begin(&mut self, version: u64) {
+        self.version = self.version.max(version);
+        self.at = Instant::now();
+    }
+
+    fn is_due_by_commits(&self) -> bool {
+        self.committed >= self.version + INTERVAL_COMMITS
+    }
+}
+
+impl Table {
+    fn pace(&self) -> MutexGuard<'_, Pace> {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes note of a commit. `known` is the checkpoint that the state under it was loaded from.
+    pub(crate) fn checkpoint_when_due(self: &Arc<Self>, version: u64, known: Option<u64>) {
+        let mut pace = self.pace();
+        pace.committed = version;
+        pace.version = pace.version.max(known.unwrap_or(0));
+        if pace.is_due_by_commits() {
+            pace.begin(version);
+            let table = Arc::clone(self);
+            tokio::spawn(async move { table.checkpoint_or_warn().await });
+        } else if pace.timer.as_ref().is_none_or(JoinHandle::is_finished) {
+            pace.timer = Some(tokio::spawn(checkpoint_in_time(Arc::downgrade(self), pace.at)));
         }
-        tokio::spawn(async move {
-            if let Err(error) = checkpoint(&table).await {
-                tracing::warn!(table = table.definition().qualified_name(), %error, "checkpoint failed; the next one makes up for it");
+    }
+
+    async fn checkpoint_or_warn(&self) {
+        if let Err(error) = checkpoint(self).await {
+            tracing::warn!(table = self.definition().qualified_name(), %error, "checkpoint failed; the next one makes up for it");
+        }
+    }
+}
+
+/// Waits until the last checkpoint is old enough, and makes one if there were commits since. It ends with the table.
+async fn checkpoint_in_time(table: std::sync::Weak<Table>, mut last: Instant) {
+    loop {
+        tokio::time::sleep_until(last + INTERVAL_TIME).await;
+        let Some(table) = table.upgrade() else { return };
+        {
+            let mut pace = table.pace();
+            if pace.at > last {
+                last = pace.at;
+                continue;
             }
-        });
+            if pace.committed <= pace.version {
+                return;
+            }
+            let committed = pace.committed;
+            pace.begin(committed);
+        }
+        return table.checkpoint_or_warn().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::ids::Pipeline;
+    use domain::ports::{Append, RegisterLog};
+    use domain::position::{LogIdentity, TopicState};
+    use domain::{Feed, Result};
+
+    use super::*;
+    use crate::{Lake, LakeOptions, StoreSettings};
+
+    /// A commit without rows.
+    async fn commit(lake: &Lake, known: &TopicState) -> Result<i64> {
+        let pipeline = Pipeline::new("main")?;
+        let identity = LogIdentity { cluster_id: "c".to_owned(), topic_id: "t".to_owned() };
+        let request = RegisterLog {
+            feed: Feed::Sales,
+            pipeline: &pipeline,
+            topic: "topic",
+            identity: &identity,
+            known,
+            positions: &[],
+        };
+        lake.register_log(request).await
+    }
+
+    #[tokio::test]
+    async fn a_quiet_table_is_checkpointed_once_its_last_checkpoint_is_old() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let root = folder.path().to_string_lossy().into_owned();
+        let settings = StoreSettings { root, ..StoreSettings::default() };
+        let lake = Lake::open(&settings, LakeOptions::Write).await.expect("the lake opens");
+        let table = lake.table("curated.sales").expect("a table");
+        let hint = folder.path().join(table.definition().path()).join("_delta_log/_last_checkpoint");
+        table.pace().at = Instant::now().checked_sub(INTERVAL_TIME).expect("a clock that is old enough");
+        commit(&lake, &TopicState::default()).await.expect("a commit");
+        let timer = table.pace().timer.take().expect("a commit begins to wait");
+        tokio::time::timeout(Duration::from_secs(60), timer).await.expect("in time").expect("no panic");
+        assert!(hint.exists(), "the commit is in a checkpoint");
+
+        // The next commit waits for its five minutes.
+        let pipeline = Pipeline::new("main").expect("a name");
+        let known = lake.topic_state(Feed::Sales, &pipeline, "topic").await.expect("a state");
+        commit(&lake, &known).await.expect("a commit");
+        assert!(!table.pace().timer.as_ref().is_none_or(JoinHandle::is_finished));
     }
 }

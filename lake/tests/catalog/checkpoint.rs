@@ -77,3 +77,23 @@ async fn a_start_from_a_checkpoint_finds_rows_positions_and_logs() {
         assert_eq!(coordinates(lake, SALES).await, [range(0, 0..to + 2), range(9, 0..6)].concat());
     }
 }
+
+#[tokio::test]
+async fn the_log_of_the_letters_is_checkpointed_too() {
+    let folder = folder();
+    let lake = lake_with_log(folder.path()).await;
+    for batch in 0..100 {
+        let from = (batch > 0).then_some(batch * 2);
+        let draft = Draft::new(1).range(0, from, batch * 2 + 2).bad([(0, batch * 2)]);
+        must_commit(&lake, &draft.stage(&lake).await).await;
+    }
+    let log = table_folder(&lake, LETTERS).join("_delta_log");
+    let written = async {
+        while !log.join("_last_checkpoint").exists() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), written).await.expect("a checkpoint within 30 s");
+    let dead: Vec<_> = (0..100).map(|batch| (1, 0, batch * 2)).collect();
+    assert_eq!(coordinates(&*open(folder.path()).await, LETTERS).await, dead);
+}

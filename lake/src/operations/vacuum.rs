@@ -1,0 +1,228 @@
+//! Vacuum: removes files that no version within the table's retention needs. Nothing is committed, and `_delta_log` is never touched.
+//!
+//! Lite asks the log which files were removed long enough ago; it costs the reading of the log's older entries. Full lists the table's folder,
+//! and so also finds what no commit ever named: files of batches that were dropped, and of processes that were killed.
+//!
+//! A file that is on its way into a commit is never taken. It is younger than a day, and commits refuse files older than an hour
+//! (`append::too_old`).
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use deltalake::kernel::Action;
+use deltalake::logstore::get_actions;
+use deltalake::table::state::DeltaTableState;
+use domain::{Error, Result, civil};
+use futures::{StreamExt, TryStreamExt};
+use object_store::path::Path;
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
+
+use crate::error::{delta_error, store_error};
+use crate::log::load_state;
+use crate::retry::retried;
+use crate::table::Table;
+use crate::tables::PERIOD;
+
+/// No file is removed earlier, whatever the table's retention says.
+const LEAST_RETENTION: Duration = Duration::from_hours(24);
+
+/// A commit may be written so long after the instant that it states.
+const COMMIT_DELAY_MS: i64 = 3_600_000;
+
+/// Log entries that are read, and files that are removed, at once.
+const CONCURRENT_CALLS: usize = 16;
+
+/// Where vacuum looks for files.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum VacuumMode {
+    /// In the log: files that commits have removed.
+    #[default]
+    Lite,
+    /// In the table's folder: all files that no version needs.
+    Full,
+}
+
+/// What is removed, and whether.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct VacuumOptions {
+    /// Where it looks.
+    pub mode: VacuumMode,
+    /// Whether files are removed; else it is a dry run.
+    pub apply: bool,
+    /// For tests, which cannot wait for a day: replaces the retention. Files of commits in flight, and of readers, are removed with it.
+    #[doc(hidden)]
+    pub unsafe_retention: Option<Duration>,
+}
+
+/// What vacuum found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct VacuumReport {
+    /// Files that no version within the retention needs.
+    pub files: usize,
+    /// Their size.
+    pub bytes: u64,
+    /// Whether they were removed.
+    pub applied: bool,
+    /// The retention that was kept.
+    pub retention: Duration,
+}
+
+/// Finds, and if asked to, removes what is no longer needed. Runs beside each other, and after one that was cut off, do no harm.
+///
+/// # Errors
+/// [`domain::ErrorKind::NotFound`] when there is no table yet; those of reaching the store. Files that were removed by then are gone.
+pub async fn vacuum(table: &Table, options: &VacuumOptions) -> Result<VacuumReport> {
+    let retention = options.unsafe_retention.unwrap_or_else(|| retention_of(table));
+    let cutoff_ms = civil::now() / 1_000 - i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
+    let store = table.log_store().object_store(None);
+    let found = match options.mode {
+        VacuumMode::Lite => find_in_log(table, &store, cutoff_ms).await?,
+        VacuumMode::Full => find_in_folder(table, &store, cutoff_ms).await?,
+    };
+    let report = VacuumReport {
+        files: found.len(),
+        bytes: found.iter().map(|file| file.size).sum(),
+        applied: options.apply,
+        retention,
+    };
+    if options.apply {
+        let removals = found.into_iter().map(|file| remove(&store, file.location));
+        futures::stream::iter(removals).buffer_unordered(CONCURRENT_CALLS).try_collect::<()>().await?;
+        metrics::counter!("intellicartel_lake_vacuumed_bytes_total", "table" => table.definition().qualified_name())
+            .increment(report.bytes);
+    }
+    Ok(report)
+}
+
+fn retention_of(table: &Table) -> Duration {
+    let days = table.definition().retention.deleted_file_days;
+    Duration::from_hours(24 * u64::from(days)).max(LEAST_RETENTION)
+}
+
+/// Removes a file; one that is gone already is no error.
+async fn remove(store: &Arc<dyn ObjectStore>, path: Path) -> Result<()> {
+    let remove = || async {
+        match store.delete(&path).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(store_error(&format!("removing {path}"), error)),
+        }
+    };
+    retried(remove).await
+}
+
+/// What the newest version says of files.
+struct Known {
+    active: HashSet<String>,
+    /// Removed files that the log still remembers, and when they were removed, in milliseconds since 1970.
+    removed_ms: HashMap<String, i64>,
+}
+
+impl Known {
+    async fn load(table: &Table) -> Result<Self> {
+        let name = table.definition().qualified_name();
+        let failed = |error| delta_error(&format!("{name}: reading removed files"), error);
+        let state: DeltaTableState = retried(|| load_state(&name, table.log_store(), None)).await?;
+        let active = state.log_data().iter().map(|file| file.path().into_owned()).collect();
+        let mut removed_ms = HashMap::new();
+        let mut tombstones = state.all_tombstones(table.log_store().as_ref());
+        while let Some(tombstone) = tombstones.try_next().await.map_err(failed)? {
+            let at = tombstone.deletion_timestamp().unwrap_or(0);
+            note(&mut removed_ms, tombstone.path().into_owned(), at);
+        }
+        drop(tombstones);
+        Ok(Self { active, removed_ms })
+    }
+
+    /// Whether a version that is newer than the cutoff holds the file.
+    fn is_needed(&self, path: &str, cutoff_ms: i64) -> bool {
+        self.active.contains(path) || self.removed_ms.get(path).is_some_and(|&at| at >= cutoff_ms)
+    }
+}
+
+/// The latest removal of a file counts.
+fn note(removed_ms: &mut HashMap<String, i64>, path: String, at: i64) {
+    let known = removed_ms.entry(path).or_insert(at);
+    *known = at.max(*known);
+}
+
+/// Files that commits before the cutoff have removed, as far as they are there still.
+async fn find_in_log(table: &Table, store: &Arc<dyn ObjectStore>, cutoff_ms: i64) -> Result<Vec<ObjectMeta>> {
+    let mut known = Known::load(table).await?;
+    // A checkpoint forgets what was removed before the retention; the entries before it remember, as long as they are there.
+    let entries = list(store, Some("_delta_log")).await?;
+    let versions = entries.iter().filter_map(|entry| {
+        let version: u64 = entry.location.filename()?.strip_suffix(".json")?.parse().ok()?;
+        (entry.last_modified.timestamp_millis() <= cutoff_ms.saturating_add(COMMIT_DELAY_MS))
+            .then_some(version)
+    });
+    let versions: Vec<u64> = versions.collect();
+    let reads = versions.into_iter().map(|version| read_removals(table, version));
+    let mut reads = futures::stream::iter(reads).buffer_unordered(CONCURRENT_CALLS);
+    while let Some(removals) = reads.try_next().await? {
+        removals.into_iter().for_each(|(path, at)| note(&mut known.removed_ms, path, at));
+    }
+    let expired: HashSet<&str> = known
+        .removed_ms
+        .keys()
+        .map(String::as_str)
+        .filter(|path| !known.is_needed(path, cutoff_ms))
+        .collect();
+    let folders: BTreeSet<&str> =
+        expired.iter().filter_map(|path| path.rsplit_once('/')).map(|(f, _)| f).collect();
+    let mut found = Vec::new();
+    for folder in folders {
+        let files = list(store, Some(folder)).await?;
+        found.extend(files.into_iter().filter(|file| expired.contains(file.location.as_ref())));
+    }
+    Ok(found)
+}
+
+/// Removed files of one commit; an entry that was cleaned away meanwhile has none.
+async fn read_removals(table: &Table, version: u64) -> Result<Vec<(String, i64)>> {
+    let doing = format!("{}: reading version {version}", table.definition().qualified_name());
+    let read = || async {
+        table.log_store().read_commit_entry(version).await.map_err(|error| delta_error(&doing, error))
+    };
+    let Some(bytes) = retried(read).await? else { return Ok(Vec::new()) };
+    let actions =
+        get_actions(version, &bytes).map_err(|error| Error::internal(format!("{doing}: {error}")))?;
+    let removals = actions.into_iter().filter_map(|action| match action {
+        Action::Remove(remove) => Some((remove.path, remove.deletion_timestamp.unwrap_or(0))),
+        _ => None,
+    });
+    Ok(removals.collect())
+}
+
+/// Files of the table's folder that are old enough and that no version needs. The folder is listed before the state is read, so that a file which
+/// is committed in between counts as active.
+async fn find_in_folder(
+    table: &Table,
+    store: &Arc<dyn ObjectStore>,
+    cutoff_ms: i64,
+) -> Result<Vec<ObjectMeta>> {
+    let mut files = list(store, None).await?;
+    let known = Known::load(table).await?;
+    files.retain(|file| {
+        is_data(&file.location)
+            && file.last_modified.timestamp_millis() < cutoff_ms
+            && !known.is_needed(file.location.as_ref(), cutoff_ms)
+    });
+    Ok(files)
+}
+
+/// Whether a path is one under which we put rows. What else may lie in the folder is not ours to remove.
+fn is_data(path: &Path) -> bool {
+    let is_of_a_period =
+        path.parts().next().is_some_and(|part| part.as_ref().starts_with(&format!("{PERIOD}=")));
+    is_of_a_period && path.filename().is_some_and(|name| name.ends_with(".parquet"))
+}
+
+async fn list(store: &Arc<dyn ObjectStore>, folder: Option<&str>) -> Result<Vec<ObjectMeta>> {
+    let prefix = folder.map(Path::from);
+    let list = || async {
+        let files = store.list(prefix.as_ref()).try_collect::<Vec<_>>().await;
+        files.map_err(|error| store_error("listing the table's folder", error))
+    };
+    retried(list).await
+}
