@@ -1,6 +1,7 @@
 //! The binary `intellicartel`: one file for each command; `wire.rs` alone joins the parts.
 
 mod config;
+mod forecast;
 mod ingest;
 mod produce;
 mod sql;
@@ -16,7 +17,7 @@ use domain::ErrorKind;
 #[command(
     name = "intellicartel",
     version,
-    about = "Decision intelligence for retailers: Kafka to Delta, exactly once, and SQL over it"
+    about = "Decision intelligence for retailers: Kafka to Delta, exactly once, SQL over it, and forecasts"
 )]
 struct Cli {
     /// The configuration file [default: intellicartel.toml, if there is one].
@@ -34,6 +35,8 @@ enum Command {
     Produce(produce::Args),
     /// Asks a question in SQL, as the platform operator.
     Sql(sql::Args),
+    /// Forecasts demand.
+    Forecast(forecast::Args),
     /// Shows the configuration as it is in effect, without its secrets.
     Config,
 }
@@ -71,6 +74,7 @@ async fn run(cli: Cli) -> domain::Result<()> {
         Command::Ingest(args) => ingest::run(&config, args).await,
         Command::Produce(args) => produce::run(&config, args).await,
         Command::Sql(args) => sql::run(&config, args).await,
+        Command::Forecast(args) => forecast::run(&config, args).await,
         Command::Config => config.print(),
     }
 }
