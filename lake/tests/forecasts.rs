@@ -40,7 +40,7 @@ fn run(digit: char, articles: usize, origin: &str, created_at: i64) -> ForecastR
             store: "online".to_owned(),
             sku: format!("sku-{article}"),
         },
-        product_name: (article % 2 == 0).then(|| format!("Article {article}")),
+        product_name: article.is_multiple_of(2).then(|| format!("Article {article}")),
         origin,
         days: (1..=DAYS).map(day).collect(),
         backtest: Backtest { wape: Some(0.5), naive_wape: None, coverage_80: Some(0.75), n: 112 },

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tests::service;
 use tests::world::World;
 
@@ -34,7 +34,7 @@ fn every_article_gets_a_calibrated_forecast_that_stands_once() {
     let made = forecast(&world, &[]);
     assert_eq!(made.len(), 1, "one business, one model: {made:?}");
     let made = &made[0];
-    println!("{made:#}");
+    eprintln!("{made:#}");
     let tenant = made["tenant"].as_str().expect("a name");
     let version = made["model_version"].as_str().expect("a version");
 
@@ -72,7 +72,7 @@ fn every_article_gets_a_calibrated_forecast_that_stands_once() {
     let differing = world.sql(
         "WITH days AS (SELECT sku, CAST(occurred_at AS DATE) AS day, CAST(sum(quantity) AS DOUBLE) AS units FROM curated.sales GROUP BY sku, day), \
          expected AS (SELECT f.mean, coalesce(greatest(d.units, 0), 0) AS naive FROM marts.forecasts f LEFT JOIN days d ON d.sku = f.sku \
-           AND d.day = f.forecast_date - INTERVAL '1 day' * (7 * ((CAST(f.forecast_date AS INT) - CAST(f.origin AS INT) + 6) / 7)) \
+           AND CAST(d.day AS INT) = CAST(f.forecast_date AS INT) - 7 * ((CAST(f.forecast_date AS INT) - CAST(f.origin AS INT) + 6) / 7) \
          WHERE f.fallback IS NULL) SELECT count(*) FILTER (WHERE mean <> naive), count(*) FROM expected",
     );
     assert_eq!(differing, format!("0,{}", model * HORIZON));
@@ -85,7 +85,7 @@ fn every_article_gets_a_calibrated_forecast_that_stands_once() {
         "SELECT sum(coverage_80 * backtest_n) / sum(backtest_n), count(*) FILTER (WHERE backtest_wape <> naive_wape) FROM marts.forecasts \
          WHERE fallback IS NULL",
     );
-    println!("coverage of the 80 % interval: {coverage:.4} over all, of the model proper {of_model}");
+    eprintln!("coverage of the 80 % interval: {coverage:.4} over all, of the model proper {of_model}");
     let (of_model, differing) = of_model.split_once(',').expect("two values");
     assert!((0.75..0.97).contains(&of_model.parse::<f64>().expect("a number")), "{of_model}");
     assert_eq!(differing, "0");
@@ -102,7 +102,10 @@ fn every_article_gets_a_calibrated_forecast_that_stands_once() {
     assert_eq!(world.sql(&format!("SELECT count(*) FROM curated.\"sales@{read}\"")), "1067371");
 
     // The same run again, asked for by name: the same version, the same figures, and no row more.
-    let figures = "SELECT sum(mean), sum(q025), sum(q500), sum(q975), count(fallback) FROM (SELECT * FROM marts.forecasts ORDER BY sku, forecast_date)";
+    // Summed as decimals: a sum of floats depends on its order.
+    let sum = |column: &str| format!("sum(CAST({column} AS DECIMAL(30, 9)))");
+    let figures = ["mean", "q025", "q500", "q975", "coverage_80"].map(sum).join(", ");
+    let figures = &format!("SELECT {figures}, count(fallback) FROM marts.forecasts");
     let before = world.sql(figures);
     let again = &forecast(&world, &["--tenant", tenant])[0];
     assert_eq!(again["model_version"], version);
@@ -114,4 +117,60 @@ fn every_article_gets_a_calibrated_forecast_that_stands_once() {
     assert_ne!(other["model_version"], version);
     assert_eq!(world.sql("SELECT count(*) FROM marts.forecasts"), (rows + series * 7).to_string());
     let _none = world.run(&["forecast", "run", "--tenant", "nobody"]).expect_failure(&["`nobody`"]);
+}
+
+/// A line of a receipt; each has a number of its own.
+fn line(number: i64, tenant: &str, sku: &str, name: Option<&str>, quantity: i64, at: &str) -> Vec<u8> {
+    let kind = if quantity < 0 { "return" } else { "sale" };
+    let record = json!({
+        "tenant": tenant, "store": "s", "transaction_id": "1", "line": number, "sku": sku, "product_name": name, "quantity": quantity,
+        "unit_price": "1", "currency": "GBP", "kind": kind, "occurred_at": at,
+    });
+    record.to_string().into_bytes()
+}
+
+#[test]
+fn businesses_get_models_of_their_own_sales() {
+    let world = World::on_folder();
+    world.create_topic(1);
+    let producer = world.producer();
+    let (first, second) = ("gift-uk", "o'neil");
+    for value in [
+        // It is the next day already in UTC.
+        line(1, second, "A", Some("Old"), 4, "2026-01-09T23:30:00-01:00"),
+        line(2, second, "A", Some("New"), 2, "2026-01-11T12:00:00Z"),
+        line(3, second, "A", None, -3, "2026-01-11T13:00:00Z"),
+        line(4, second, "B", None, 1, "2026-01-13T00:00:00Z"),
+        line(5, first, "A", Some("Mug"), 7, "2026-01-20T12:00:00Z"),
+    ] {
+        producer.send_raw(&world.topic(), Some(0), None, Some(&value), false).expect("it is sent");
+    }
+    producer.finish().expect("all is acknowledged");
+    world.ingest_to_the_end();
+
+    let made = forecast(&world, &[]);
+    let of = |name: &str| made.iter().map(|summary| summary[name].clone()).collect::<Vec<_>>();
+    assert_eq!(of("tenant"), [first, second]);
+    assert_eq!(of("series"), [1, 2]);
+    assert_eq!(of("last_origin"), ["2026-01-20", "2026-01-13"]);
+    assert_ne!(made[0]["model_version"], made[1]["model_version"]);
+    // Nothing could be measured in so few days, and nothing is claimed.
+    assert_eq!((of("coverage_80"), of("backtest_n")), (vec![Value::Null; 2], vec![json!(0); 2]));
+    // The article of `second` has the days 4, -1, 0 and 0, and its newest name.
+    let rows = "SELECT tenant, sku, product_name, count(*), min(mean), max(mean), max(q975), min(forecast_date) FROM marts.forecasts \
+                GROUP BY tenant, sku, product_name ORDER BY tenant, sku";
+    let expected = "gift-uk,A,Mug,28,7.0,7.0,14.0,2026-01-21\no'neil,A,New,28,0.75,0.75,8.0,2026-01-14\no'neil,B,,28,1.0,1.0,2.0,2026-01-14";
+    assert_eq!(world.sql(rows), expected);
+
+    // One business again: its model is the same, and the other's rows are left alone.
+    let created = "SELECT tenant, min(created_at) FROM marts.forecasts GROUP BY tenant ORDER BY tenant";
+    let before = world.sql(created);
+    let again = forecast(&world, &["--tenant", second]);
+    assert_eq!(again.len(), 1);
+    assert_eq!(again[0]["model_version"], made[1]["model_version"]);
+    assert_eq!((number(&again[0], "rows_written"), number(&again[0], "rows_replaced")), (56, 56));
+    assert_eq!(world.sql(rows), expected);
+    let after = world.sql(created);
+    assert_eq!(before.lines().next(), after.lines().next());
+    assert_ne!(before, after);
 }

@@ -7,7 +7,7 @@ use domain::principal::StoreScope;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::{ForecastConfig, conformal, naive, origins, series};
+use super::{ForecastConfig, conformal, naive, origins, pool, series};
 
 /// The code's part of a model version. The number behind the release rises whenever a change of the code changes a figure.
 pub const CODE_VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "/seasonal-naive-1");
@@ -39,6 +39,8 @@ struct Configuration {
     history_days: usize,
     horizon_days: usize,
     mean_days: usize,
+    pool_every_origin: usize,
+    scale_days: usize,
     season_days: usize,
     step_days: usize,
 }
@@ -68,6 +70,8 @@ impl<'a> Identity<'a> {
             history_days: series::HISTORY_DAYS,
             horizon_days: config.horizon_days,
             mean_days: series::MEAN_DAYS,
+            pool_every_origin: pool::EVERY_ORIGIN,
+            scale_days: naive::SCALE_DAYS,
             season_days: naive::SEASON_DAYS,
             step_days: origins::STEP_DAYS,
         };

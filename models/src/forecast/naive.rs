@@ -10,8 +10,13 @@ pub(crate) fn seasonal_naive(known: &[f64], ahead: usize) -> Option<f64> {
     Some(week[(ahead.max(1) - 1) % SEASON_DAYS].max(0.0))
 }
 
-/// The mean absolute error of the naive forecast one week ahead over all of `known`; `None` when there is no such error, or all are 0.
+/// Latest days that an article's usual error is taken from: it has to be that of the season, not of the year.
+pub(crate) const SCALE_DAYS: usize = 56;
+
+/// The usual error of a week ahead: the mean absolute one of the naive forecast for the latest [`SCALE_DAYS`]. `None` when there is no such day, or
+/// all errors are 0.
 pub(crate) fn scale(known: &[f64]) -> Option<f64> {
+    let known = &known[known.len().saturating_sub(SCALE_DAYS + SEASON_DAYS)..];
     let later = known.get(SEASON_DAYS..).filter(|later| !later.is_empty())?;
     let sum: f64 = later.iter().zip(known).map(|(value, week_before)| (value - week_before).abs()).sum();
     let mean = sum / later.len() as f64;
@@ -78,12 +83,15 @@ mod tests {
     }
 
     #[test]
-    fn the_scale_is_the_error_of_a_week_ahead() {
+    fn the_scale_is_the_error_of_a_week_ahead_in_the_latest_days() {
         let mut known = [1.0; 9];
         assert_eq!(scale(&known), None);
         known[8] = 4.0;
         assert_eq!(scale(&known), Some(1.5));
         assert_eq!(scale(&known[..7]), None);
+        let mut long = [0.0; 200];
+        (long[100], long[199]) = (1e6, 112.0);
+        assert_eq!(scale(&long), Some(2.0));
     }
 
     #[test]

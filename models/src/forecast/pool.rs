@@ -1,8 +1,8 @@
 //! The errors of similar articles, for those whose history is too short for errors of their own.
 //!
 //! Similar are articles of the same store, and so of the same business, in the same class of demand; where none of the class has enough history, all
-//! of the store. Errors are shared as multiples of the naive error that was usual for their article by then ([`scale`]), and become units again
-//! by that of the article that borrows them. They come from calibrating origins alone, which lie before every judging origin of the store.
+//! of the store. Errors are shared as multiples of the naive error that was usual for their article at the time ([`scale`]), and become units
+//! again by that of the article that borrows them. They come from calibrating origins alone, which lie before every judging origin of the store.
 
 use std::collections::BTreeMap;
 
@@ -10,8 +10,8 @@ use super::conformal::{Weekly, fewest_origins};
 use super::naive::{DemandClass, scale, seasonal_naive};
 use super::series::Article;
 
-/// Origins of an article that lends, at most, its latest: so that long histories do not drown the others.
-const ORIGINS_LENT: usize = 12;
+/// One in so many of an article's calibrating origins lends its errors: all seasons of the year, at a quarter of the memory.
+pub(crate) const EVERY_ORIGIN: usize = 4;
 
 /// What the articles of a store lend.
 #[derive(Debug, Default)]
@@ -68,7 +68,7 @@ fn loan(article: &Article<'_>) -> Loan {
         errors: Vec::new(),
         origins: 0,
     };
-    for origin in article.origins().calibration.iter().take(ORIGINS_LENT) {
+    for origin in article.origins().calibration.iter().step_by(EVERY_ORIGIN) {
         let known = &units[..=*origin];
         let Some(scale) = scale(known) else { continue };
         loan.origins += 1;
