@@ -2,6 +2,7 @@
 
 mod config;
 mod dlq;
+mod forecast;
 mod ingest;
 mod lake;
 mod produce;
@@ -19,7 +20,7 @@ use domain::ErrorKind;
 #[command(
     name = "intellicartel",
     version,
-    about = "Decision intelligence for retailers: Kafka to Delta, exactly once, and SQL over it"
+    about = "Decision intelligence for retailers: Kafka to Delta, exactly once, SQL over it, and forecasts"
 )]
 struct Cli {
     /// The configuration file [default: intellicartel.toml, if there is one].
@@ -43,6 +44,8 @@ enum Command {
     /// Shows dead letters: records that no feed could take, as the platform operator.
     #[command(subcommand)]
     Dlq(dlq::Action),
+    /// Forecasts demand.
+    Forecast(forecast::Args),
     /// Shows the configuration as it is in effect, without its secrets.
     Config,
 }
@@ -82,6 +85,7 @@ async fn run(cli: Cli) -> domain::Result<()> {
         Command::Sql(args) => sql::run(&config, args).await,
         Command::Lake(action) => lake::run(&config, action).await,
         Command::Dlq(action) => dlq::run(&config, action).await,
+        Command::Forecast(args) => forecast::run(&config, args).await,
         Command::Config => config.print(),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use ::engine::series::SeriesReader;
 use ::engine::{Engine, ObjectStoreUrl};
 use ::ingest::kafka::KafkaConfig;
 use ::lake::catalog::LakeCatalog;
@@ -34,6 +35,11 @@ pub(crate) fn engine(lake: Arc<Lake>) -> Result<Engine> {
     let url = ObjectStoreUrl::parse(url.as_str())
         .map_err(|error| Error::internal(format!("store URL {url}: {error}")))?;
     Engine::new(Arc::new(LakeCatalog::new(lake)), (url, store), QUERY_MEMORY_BYTES)
+}
+
+/// What models read their series with.
+pub(crate) fn series(lake: Arc<Lake>) -> Result<SeriesReader> {
+    Ok(SeriesReader::new(engine(Arc::clone(&lake))?, lake))
 }
 
 /// A token that is cancelled by SIGTERM or Ctrl-C.

@@ -1,4 +1,5 @@
-//! The words that all crates share: identifiers, feed records with their Arrow schemas, positions and ports.
+//! The words that all crates share: identifiers, feed records with their Arrow schemas, positions, series and
+//! forecasts, principals and ports.
 //!
 //! This crate does no I/O. It promises that a record's meaning (types, ranges, keys) is stated once, here; adapters live in the crates that
 //! implement the [`ports`].
@@ -9,9 +10,11 @@ pub mod decimal;
 pub mod error;
 pub mod feeds;
 pub mod fields;
+pub mod forecast;
 pub mod ids;
 pub mod ports;
 pub mod position;
+pub mod principal;
 pub mod table;
 
 pub use dead_letter::DeadLetter;

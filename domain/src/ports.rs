@@ -11,8 +11,10 @@ use crate::civil::Micros;
 use crate::dead_letter::DeadLetter;
 use crate::error::Result;
 use crate::feeds::Feed;
+use crate::forecast::{ForecastRun, SeriesSet};
 use crate::ids::Pipeline;
 use crate::position::{LogIdentity, PartitionRange, TopicState};
+use crate::principal::Principal;
 
 /// A Parquet file that is written but not yet part of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,4 +106,60 @@ pub struct RegisterLog<'a> {
     pub known: &'a TopicState,
     /// Next offset by partition; partitions not listed begin at 0.
     pub positions: &'a [(i32, i64)],
+}
+
+/// What a run of forecasts became.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WrittenForecasts {
+    /// The version of `marts.forecasts` that holds them.
+    pub version: u64,
+    /// Rows of the run.
+    pub rows: u64,
+    /// Rows of the same model version that they took the place of.
+    pub replaced_rows: u64,
+}
+
+/// Forecasts into the lake.
+#[async_trait]
+pub trait ForecastSink: Send + Sync + Debug {
+    /// Stores a run in `marts.forecasts`, in one commit. Rows of its model version that stand there already are replaced in that commit, so that
+    /// the same run made again leaves the same rows.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Invalid`] for a run without forecasts, or with figures that are not finite, below 0 or crossing; [`crate::ErrorKind::Unavailable`] when the store could not be asked to the end:
+    /// the run may stand there whole or not at all, and writing it again is right in both cases.
+    async fn write_forecasts(&self, run: ForecastRun) -> Result<WrittenForecasts>;
+}
+
+/// Long series out of the lake.
+#[async_trait]
+pub trait Tables: Send + Sync + Debug {
+    /// Daily net units by tenant, store and sku of all sales that `principal` may see, read at one version. Days are UTC.
+    async fn daily_series(&self, principal: &Principal) -> Result<SeriesSet>;
+}
+
+/// Which versions the lake's tables have, so that a reader can pin them.
+#[async_trait]
+pub trait TableVersions: Send + Sync + Debug {
+    /// The newest version of a table named like `curated.sales`.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::NotFound`] when there is no such table.
+    async fn table_version(&self, table: &str) -> Result<u64>;
+}
+
+/// Artefacts by name, below the lake's root. A name is a relative path like `ml-models/forecasting/x/manifest.json`.
+#[async_trait]
+pub trait Blobs: Send + Sync + Debug {
+    /// Stores an artefact whole; an existing one of that name is replaced, and readers see the old one or the new one.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Invalid`] for a name that leads elsewhere.
+    async fn put(&self, name: &str, bytes: Vec<u8>) -> Result<()>;
+
+    /// Reads an artefact, or `None` when there is none of that name.
+    ///
+    /// # Errors
+    /// As of [`Blobs::put`].
+    async fn get(&self, name: &str) -> Result<Option<Vec<u8>>>;
 }

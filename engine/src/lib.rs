@@ -3,6 +3,7 @@
 //! Sessions see the whole catalogue: this is the operator's door. What a tenant may see is not decided here yet, so no other door may use it.
 
 mod output;
+pub mod series;
 
 use std::sync::Arc;
 

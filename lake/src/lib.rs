@@ -5,9 +5,11 @@
 //! `docs/decisions/001-commit-protocol.md` says why it is so.
 
 pub mod append;
+mod blobs;
 pub mod catalog;
 pub mod commit;
 mod error;
+mod forecasts;
 mod lake;
 pub mod layout;
 mod letters;

@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// What each of our crates may use of our crates.
-const MAY_USE: [(&str, &[&str]); 6] = [
+const MAY_USE: [(&str, &[&str]); 7] = [
     ("domain", &[]),
     ("ingest", &["domain"]),
     ("lake", &["domain"]),
     ("engine", &["domain"]),
-    ("cli", &["domain", "ingest", "lake", "engine"]),
+    ("models", &["domain"]),
+    ("cli", &["domain", "ingest", "lake", "engine", "models"]),
     ("tests", &["domain", "ingest", "lake", "engine"]),
 ];
 

@@ -2,12 +2,15 @@
 
 mod curated;
 mod dead_letters;
+mod forecasts;
 
 use domain::Feed;
 use domain::table::Column;
 
 pub use curated::feed_table;
 pub use dead_letters::dead_letters;
+pub use forecasts::forecasts;
+pub(crate) use forecasts::{period as forecast_period, rows as forecast_rows};
 
 /// The partition column of every table: a UTC month, `YYYY-MM`.
 pub const PERIOD: &str = "period";
@@ -22,7 +25,7 @@ pub struct Retention {
 /// What a table is.
 #[derive(Debug, Clone)]
 pub struct TableDefinition {
-    /// `raw` or `curated`.
+    /// `raw`, `curated` or `marts`.
     pub schema: &'static str,
     /// Its name in the schema.
     pub name: String,
@@ -58,7 +61,7 @@ impl TableDefinition {
 /// Every table of the lake.
 #[must_use]
 pub fn all() -> Vec<TableDefinition> {
-    let mut tables = vec![dead_letters()];
+    let mut tables = vec![dead_letters(), forecasts()];
     tables.extend(Feed::ALL.into_iter().map(feed_table));
     tables
 }

@@ -1,0 +1,221 @@
+//! `forecast`: series out of the lake, forecasts into it. What was made of each business goes to stdout, progress to stderr.
+
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use clap::{Args as ClapArgs, Subcommand, ValueEnum};
+use domain::forecast::SeriesSet;
+use domain::ports::Tables as _;
+use domain::principal::{Principal, StoreScope};
+use domain::{Error, ErrorKind, Result};
+use indicatif::{ProgressBar, ProgressStyle};
+use lake::{Lake, LakeOptions};
+use models::forecast::{Counts, ForecastConfig, Forecasts, Published, Timings, by_tenant, forecast, publish};
+use serde::Serialize;
+
+use crate::config::Config;
+use crate::wire;
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Forecasts every article of every store from curated.sales into marts.forecasts. Run again on the same sales, it leaves the same rows.
+    Run {
+        /// Days ahead.
+        #[arg(long, default_value_t = 28, value_parser = clap::value_parser!(u16).range(1..=365))]
+        horizon: u16,
+        /// Only this business [default: all, a model for each].
+        #[arg(long)]
+        tenant: Option<String>,
+        /// How the summary is written.
+        #[arg(long, value_enum, default_value = "table")]
+        output: Form,
+    },
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Form {
+    Table,
+    Json,
+}
+
+/// What a run made of one business.
+#[derive(Debug, Serialize)]
+struct Summary {
+    tenant: String,
+    #[serde(flatten)]
+    series: Counts,
+    horizon_days: usize,
+    first_origin: String,
+    last_origin: String,
+    model_version: String,
+    manifest: String,
+    wape: Option<f64>,
+    naive_wape: Option<f64>,
+    coverage_80: Option<f64>,
+    backtest_n: usize,
+    rows_written: u64,
+    rows_replaced: u64,
+    table_version: u64,
+}
+
+pub(crate) async fn run(config: &Config, args: Args) -> Result<()> {
+    let Action::Run { horizon, tenant, output } = args.action;
+    let principal = match &tenant {
+        Some(tenant) => Principal::tenant(tenant.clone())?,
+        None => Principal::Operator,
+    };
+    let bar = ProgressBar::new(0);
+    let style = "{bar:30} {percent:>3} %  {msg}  ETA {eta}";
+    bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar.set_message("reading curated.sales");
+    let summaries = run_all(config, &principal, usize::from(horizon), &bar).await;
+    bar.finish_and_clear();
+    print(&summaries?, output)
+}
+
+async fn run_all(
+    config: &Config,
+    principal: &Principal,
+    horizon_days: usize,
+    bar: &ProgressBar,
+) -> Result<Vec<Summary>> {
+    let lake = wire::lake(config, LakeOptions::Write).await?;
+    let begun = Instant::now();
+    let set = wire::series(std::sync::Arc::clone(&lake))?.daily_series(principal).await?;
+    let read_ms = millis(begun);
+    if set.series.is_empty() {
+        let whose = match principal {
+            Principal::Operator => String::new(),
+            Principal::Tenant { tenant, .. } => format!(" of `{tenant}`"),
+        };
+        return Err(Error::new(
+            ErrorKind::NotFound,
+            format!("curated.sales holds no sales{whose}: `produce` and `ingest` some first"),
+        ));
+    }
+    bar.set_length(set.series.len() as u64);
+    let tenants = by_tenant(set);
+    let count = tenants.len();
+    let mut summaries = Vec::with_capacity(count);
+    for (tenant, set) in tenants {
+        bar.set_message(format!("forecasting {tenant}"));
+        let made = run_one(&lake, tenant.clone(), set, ForecastConfig { horizon_days }, read_ms, bar).await;
+        summaries.push(made.map_err(|error| {
+            let done = summaries.len();
+            Error::new(
+                error.kind(),
+                format!("business `{tenant}`: {error} ({done} of {count} businesses were written)"),
+            )
+        })?);
+    }
+    Ok(summaries)
+}
+
+async fn run_one(
+    lake: &Lake,
+    tenant: String,
+    set: SeriesSet,
+    config: ForecastConfig,
+    read_ms: u64,
+    bar: &ProgressBar,
+) -> Result<Summary> {
+    let shown = bar.clone();
+    let before = bar.position();
+    let begun = Instant::now();
+    let make = move || {
+        let whose = Principal::Tenant { tenant, stores: StoreScope::All };
+        forecast(&set, &whose, config, &|done| shown.set_position(before + done as u64))
+    };
+    let made = tokio::task::spawn_blocking(make).await;
+    let made = made.map_err(|error| Error::internal(format!("the forecast did not end: {error}")))??;
+    let timings = Timings { read_ms, forecast_ms: millis(begun) };
+    bar.set_message(format!("writing {}", made.tenant));
+    let mut summary = Summary::of(&made, config);
+    let Published { manifest, written } = publish(made, timings, lake, lake).await?;
+    summary.manifest = manifest;
+    summary.rows_written = written.rows;
+    summary.rows_replaced = written.replaced_rows;
+    summary.table_version = written.version;
+    Ok(summary)
+}
+
+impl Summary {
+    /// Of forecasts that are not stored yet.
+    fn of(made: &Forecasts, config: ForecastConfig) -> Self {
+        let origin = |of: fn((chrono::NaiveDate, chrono::NaiveDate)) -> chrono::NaiveDate| {
+            made.origins.map(of).map(|day| day.to_string()).unwrap_or_default()
+        };
+        Self {
+            tenant: made.tenant.clone(),
+            series: made.counts,
+            horizon_days: config.horizon_days,
+            first_origin: origin(|(first, _)| first),
+            last_origin: origin(|(_, last)| last),
+            model_version: made.model_version.clone(),
+            manifest: String::new(),
+            wape: made.backtest.wape,
+            naive_wape: made.backtest.naive_wape,
+            coverage_80: made.backtest.coverage_80,
+            backtest_n: made.backtest.n,
+            rows_written: 0,
+            rows_replaced: 0,
+            table_version: 0,
+        }
+    }
+
+    /// Names and values, a line each.
+    fn lines(&self) -> Vec<(&'static str, String)> {
+        let Counts { series, model, pooled, sparse } = self.series;
+        let figure =
+            |value: Option<f64>| value.map_or_else(|| "not measured".to_owned(), |v| format!("{v:.4}"));
+        let origin = if self.first_origin == self.last_origin {
+            self.last_origin.clone()
+        } else {
+            format!("{} to {}, by store", self.first_origin, self.last_origin)
+        };
+        vec![
+            ("tenant", self.tenant.clone()),
+            ("series", series.to_string()),
+            ("  by the model", model.to_string()),
+            ("  with errors of similar articles", pooled.to_string()),
+            ("  by their own days (hardly sell)", sparse.to_string()),
+            ("origin", origin),
+            ("horizon", format!("{} days", self.horizon_days)),
+            ("model version", self.model_version.clone()),
+            ("WAPE of past forecasts", figure(self.wape)),
+            ("WAPE of the seasonal naive", figure(self.naive_wape)),
+            ("coverage of the 80 % interval", figure(self.coverage_80)),
+            ("past forecast days compared", self.backtest_n.to_string()),
+            ("rows written", self.rows_written.to_string()),
+            ("rows replaced", self.rows_replaced.to_string()),
+            ("version of marts.forecasts", self.table_version.to_string()),
+        ]
+    }
+}
+
+fn print(summaries: &[Summary], output: Form) -> Result<()> {
+    let text = match output {
+        Form::Json => {
+            serde_json::to_string(summaries).map_err(|error| Error::internal(error.to_string()))? + "\n"
+        }
+        Form::Table => {
+            let block = |summary: &Summary| -> String {
+                summary.lines().into_iter().map(|(name, value)| format!("{name:34} {value}\n")).collect()
+            };
+            summaries.iter().map(block).collect::<Vec<_>>().join("\n")
+        }
+    };
+    let written = std::io::stdout().write_all(text.as_bytes());
+    written.map_err(|error| Error::internal(format!("writing the summary: {error}")))
+}
+
+fn millis(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,145 @@
+//! Daily series in, quantile forecasts out: the words that the lake, the engine and the models share.
+
+use std::collections::BTreeMap;
+
+use chrono::{Days, NaiveDate};
+
+use crate::civil::Micros;
+
+/// The probabilities of the stored quantiles in per mille, rising: `q025, q100, q200 ... q900, q975`.
+pub const QUANTILES_PER_MILLE: [u16; 11] = [25, 100, 200, 300, 400, 500, 600, 700, 800, 900, 975];
+
+/// The columns of [`QUANTILES_PER_MILLE`] in `marts.forecasts`.
+pub const QUANTILE_COLUMNS: [&str; 11] =
+    ["q025", "q100", "q200", "q300", "q400", "q500", "q600", "q700", "q800", "q900", "q975"];
+
+/// Where the bounds of the 80 % interval stand among the quantiles: q100 and q900.
+pub const INTERVAL_80: (usize, usize) = (1, 9);
+
+/// What a series is about.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SeriesKey {
+    /// The business.
+    pub tenant: String,
+    /// The store.
+    pub store: String,
+    /// The article.
+    pub sku: String,
+}
+
+/// One article's daily net units in one store: a value for every day from its first sale or return to the store's last day.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DailySeries {
+    /// What it is about.
+    pub key: SeriesKey,
+    /// The article's newest name.
+    pub product_name: Option<String>,
+    /// The day of the first value.
+    pub start: NaiveDate,
+    /// Units of each day, returns subtracted, so that a day may be below 0; 0 where nothing sold.
+    pub units: Vec<f64>,
+    /// Days on which something was sold, whether or not more came back.
+    pub sale_days: usize,
+}
+
+impl DailySeries {
+    /// The day of the last value, the last whose sales are known; the day before `start` when there is no value.
+    #[must_use]
+    pub fn end(&self) -> NaiveDate {
+        let days = self.units.len() as u64;
+        let end = match days {
+            0 => self.start.checked_sub_days(Days::new(1)),
+            _ => self.start.checked_add_days(Days::new(days - 1)),
+        };
+        // Beyond the calendar's 260,000 years only; callers that add days check them.
+        end.unwrap_or(self.start)
+    }
+}
+
+/// The daily series of a lake, with the versions of the tables that they were read from.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SeriesSet {
+    /// The series, ordered by key, each key once.
+    pub series: Vec<DailySeries>,
+    /// Table name to version, like `curated.sales` -> 12. All rows were read at these versions.
+    pub lake_versions: BTreeMap<String, u64>,
+}
+
+/// How good a model was at past origins. Every figure was measured; where nothing could be, it is `None`.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Backtest {
+    /// Sum of absolute errors of the mean / sum of absolute actuals; `None` when nothing was sold or returned in the tests.
+    pub wape: Option<f64>,
+    /// The same of the seasonal-naive forecast, the bar for every model.
+    pub naive_wape: Option<f64>,
+    /// The share of actuals inside the 80 % interval, its bounds included; `None` when no day was compared.
+    pub coverage_80: Option<f64>,
+    /// Number of forecast days compared.
+    pub n: usize,
+}
+
+/// One day's forecast.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DayForecast {
+    /// The day.
+    pub date: NaiveDate,
+    /// Expected net units: finite and not below 0.
+    pub mean: f64,
+    /// Quantiles at [`QUANTILES_PER_MILLE`]: finite, not below 0, not falling.
+    pub quantiles: [f64; 11],
+}
+
+/// The forecast of one series.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SeriesForecast {
+    /// What it is about.
+    pub key: SeriesKey,
+    /// The article's newest name.
+    pub product_name: Option<String>,
+    /// The last day whose sales are known.
+    pub origin: NaiveDate,
+    /// The days after `origin`, one for each of the horizon.
+    pub days: Vec<DayForecast>,
+    /// How good it was.
+    pub backtest: Backtest,
+    /// Why the series did not get the model proper, and what it got, if it did not.
+    pub fallback: Option<String>,
+}
+
+/// All forecasts of one run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ForecastRun {
+    /// Hash over what shaped the model: business, data versions, features, configuration, code. Runs of the same version have the same keys,
+    /// origins and figures.
+    pub model_version: String,
+    /// What the series were read from.
+    pub lake_versions: BTreeMap<String, u64>,
+    /// When the run was made.
+    pub created_at: Micros,
+    /// The forecasts, each key once.
+    pub forecasts: Vec<SeriesForecast>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_named_by_their_probability() {
+        for (column, per_mille) in QUANTILE_COLUMNS.into_iter().zip(QUANTILES_PER_MILLE) {
+            assert_eq!(column, format!("q{per_mille:03}"));
+        }
+        assert!(QUANTILES_PER_MILLE.is_sorted());
+        assert_eq!((QUANTILE_COLUMNS[INTERVAL_80.0], QUANTILE_COLUMNS[INTERVAL_80.1]), ("q100", "q900"));
+    }
+
+    #[test]
+    fn a_series_ends_on_its_last_value() {
+        let key = SeriesKey { tenant: "t".to_owned(), store: "s".to_owned(), sku: "a".to_owned() };
+        let start = NaiveDate::from_ymd_opt(2011, 12, 1).expect("a date");
+        let mut series = DailySeries { key, product_name: None, start, units: vec![1.0; 9], sale_days: 9 };
+        assert_eq!(series.end().to_string(), "2011-12-09");
+        series.units.clear();
+        assert_eq!(series.end().to_string(), "2011-11-30");
+    }
+}

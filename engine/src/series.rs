@@ -1,0 +1,248 @@
+//! The daily series that models are made of, read by SQL over `curated.sales`.
+//!
+//! All is read at one version of the table, which the set names. Two questions are asked: the net units of each day on which something happened, in
+//! the order of the series, and the names. Answers are taken batch by batch; what is held is the dense series alone, 8 bytes a day.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{Date32Type, Float64Type};
+use async_trait::async_trait;
+use chrono::NaiveDate;
+use domain::forecast::{DailySeries, SeriesKey, SeriesSet};
+use domain::ports::{TableVersions, Tables};
+use domain::principal::{Principal, StoreScope};
+use domain::{Error, Result};
+use futures::StreamExt;
+
+use crate::{Engine, query_error};
+
+const SALES: &str = "curated.sales";
+
+/// Reads series out of a lake.
+#[derive(Debug)]
+pub struct SeriesReader {
+    engine: Engine,
+    versions: Arc<dyn TableVersions>,
+}
+
+impl SeriesReader {
+    /// A reader that asks `engine` at versions that `versions` tells.
+    #[must_use]
+    pub fn new(engine: Engine, versions: Arc<dyn TableVersions>) -> Self {
+        Self { engine, versions }
+    }
+
+    /// Gives `take` every batch of an answer.
+    async fn each(&self, sql: &str, mut take: impl FnMut(&RecordBatch) -> Result<()>) -> Result<()> {
+        let mut answer = self.engine.query(sql).await?;
+        while let Some(batch) = answer.next().await {
+            take(&batch.map_err(query_error)?)?;
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Tables for SeriesReader {
+    async fn daily_series(&self, principal: &Principal) -> Result<SeriesSet> {
+        let version = self.versions.table_version(SALES).await?;
+        let from = format!("curated.\"sales@{version}\" WHERE NOT _duplicate{}", scope(principal));
+        let mut dense = Dense::default();
+        let days = format!(
+            "SELECT tenant, store, sku, CAST(occurred_at AS DATE) AS day, CAST(sum(quantity) AS DOUBLE) AS units, \
+             bool_or(quantity > 0) AS sold FROM {from} GROUP BY tenant, store, sku, day ORDER BY tenant, store, sku, day"
+        );
+        self.each(&days, |batch| dense.take(batch)).await?;
+        let mut series = dense.finish();
+        let names = format!(
+            "SELECT tenant, store, sku, last_value(product_name ORDER BY occurred_at, product_name) AS name \
+             FROM {from} AND product_name IS NOT NULL GROUP BY tenant, store, sku"
+        );
+        let at: HashMap<SeriesKey, usize> =
+            series.iter().enumerate().map(|(at, series)| (series.key.clone(), at)).collect();
+        let name = |batch: &RecordBatch| {
+            let (keys, names) = (Keys::of(batch)?, text(batch, "name")?);
+            for row in (0..batch.num_rows()).filter(|row| names.is_valid(*row)) {
+                if let Some(at) = at.get(&keys.at(row)) {
+                    series[*at].product_name = Some(names.value(row).to_owned());
+                }
+            }
+            Ok(())
+        };
+        self.each(&names, name).await?;
+        Ok(SeriesSet { series, lake_versions: [(SALES.to_owned(), version)].into() })
+    }
+}
+
+/// What a principal may see, as a further condition.
+fn scope(principal: &Principal) -> String {
+    let literal = |text: &str| format!("'{}'", text.replace('\'', "''"));
+    match principal {
+        Principal::Operator => String::new(),
+        Principal::Tenant { tenant, stores: StoreScope::All } => format!(" AND tenant = {}", literal(tenant)),
+        Principal::Tenant { tenant, stores: StoreScope::Only(stores) } if stores.is_empty() => {
+            format!(" AND tenant = {} AND false", literal(tenant))
+        }
+        Principal::Tenant { tenant, stores: StoreScope::Only(stores) } => {
+            let stores: Vec<String> = stores.iter().map(|store| literal(store)).collect();
+            format!(" AND tenant = {} AND store IN ({})", literal(tenant), stores.join(", "))
+        }
+    }
+}
+
+/// Series in the making, out of days in order.
+#[derive(Debug, Default)]
+struct Dense {
+    done: Vec<DailySeries>,
+    /// Where the series of the current store begin.
+    store_from: usize,
+    /// The greatest day of the current store.
+    store_end: NaiveDate,
+}
+
+impl Dense {
+    fn take(&mut self, batch: &RecordBatch) -> Result<()> {
+        let keys = Keys::of(batch)?;
+        let days = column(batch, "day", |array| array.as_primitive_opt::<Date32Type>())?;
+        let units = column(batch, "units", |array| array.as_primitive_opt::<Float64Type>())?;
+        let sold = column(batch, "sold", |array| array.as_boolean_opt())?;
+        for row in 0..batch.num_rows() {
+            let day = Date32Type::to_naive_date_opt(days.value(row))
+                .ok_or_else(|| Error::internal(format!("{SALES} holds a day beyond the calendar")))?;
+            self.day(keys.borrowed(row), day, units.value(row), sold.is_valid(row) && sold.value(row));
+        }
+        Ok(())
+    }
+
+    fn day(&mut self, (tenant, store, sku): (&str, &str, &str), day: NaiveDate, units: f64, sold: bool) {
+        let current = self.done.last().map(|series| &series.key);
+        let same_store = current.is_some_and(|key| key.tenant == tenant && key.store == store);
+        let same_series = same_store && current.is_some_and(|key| key.sku == sku);
+        if !same_store {
+            self.end_store();
+            self.store_end = day;
+        }
+        if !same_series {
+            let key = SeriesKey { tenant: tenant.to_owned(), store: store.to_owned(), sku: sku.to_owned() };
+            let units = Vec::new();
+            self.done.push(DailySeries { key, product_name: None, start: day, units, sale_days: 0 });
+        }
+        self.store_end = self.store_end.max(day);
+        if let Some(series) = self.done.last_mut() {
+            fill(series, day);
+            if let Some(last) = series.units.last_mut() {
+                *last = units;
+            }
+            series.sale_days += usize::from(sold);
+        }
+    }
+
+    /// Every series of a store reaches to the store's last day.
+    fn end_store(&mut self) {
+        for series in &mut self.done[self.store_from..] {
+            fill(series, self.store_end);
+            series.units.shrink_to_fit();
+        }
+        self.store_from = self.done.len();
+    }
+
+    fn finish(mut self) -> Vec<DailySeries> {
+        self.end_store();
+        self.done
+    }
+}
+
+/// Fills a series with zeros up to and with `day`.
+fn fill(series: &mut DailySeries, day: NaiveDate) {
+    let days = usize::try_from((day - series.start).num_days() + 1).unwrap_or(0);
+    if days > series.units.len() {
+        series.units.resize(days, 0.0);
+    }
+}
+
+/// The key columns of a batch.
+struct Keys<'a> {
+    tenants: &'a arrow::array::StringArray,
+    stores: &'a arrow::array::StringArray,
+    skus: &'a arrow::array::StringArray,
+}
+
+impl<'a> Keys<'a> {
+    fn of(batch: &'a RecordBatch) -> Result<Self> {
+        Ok(Self { tenants: text(batch, "tenant")?, stores: text(batch, "store")?, skus: text(batch, "sku")? })
+    }
+
+    fn borrowed(&self, row: usize) -> (&'a str, &'a str, &'a str) {
+        (self.tenants.value(row), self.stores.value(row), self.skus.value(row))
+    }
+
+    fn at(&self, row: usize) -> SeriesKey {
+        let (tenant, store, sku) = self.borrowed(row);
+        SeriesKey { tenant: tenant.to_owned(), store: store.to_owned(), sku: sku.to_owned() }
+    }
+}
+
+fn text<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a arrow::array::StringArray> {
+    column(batch, name, |array| array.as_string_opt::<i32>())
+}
+
+fn column<'a, T>(
+    batch: &'a RecordBatch,
+    name: &str,
+    of: impl Fn(&'a dyn Array) -> Option<&'a T>,
+) -> Result<&'a T> {
+    let found = batch.column_by_name(name).and_then(|array| of(array.as_ref()));
+    found.ok_or_else(|| Error::internal(format!("the answer of daily series has no usable column {name}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn date(text: &str) -> NaiveDate {
+        text.parse().expect("a date")
+    }
+
+    #[test]
+    fn series_are_dense_to_the_last_day_of_their_store() {
+        let mut dense = Dense::default();
+        for (store, sku, day, units) in [
+            ("a", "x", "2011-02-27", 2.0),
+            ("a", "x", "2011-03-02", -1.0),
+            ("a", "y", "2011-03-01", 5.0),
+            ("b", "x", "2012-01-01", 7.0),
+            ("b", "y", "2012-01-03", 1.0),
+        ] {
+            dense.day(("t", store, sku), date(day), units, units > 0.0);
+        }
+        let series = dense.finish();
+        let found: Vec<_> = series
+            .iter()
+            .map(|s| {
+                (s.key.store.as_str(), s.key.sku.as_str(), s.start.to_string(), s.units.clone(), s.sale_days)
+            })
+            .collect();
+        assert_eq!(
+            found,
+            [
+                ("a", "x", "2011-02-27".to_owned(), vec![2.0, 0.0, 0.0, -1.0], 1),
+                ("a", "y", "2011-03-01".to_owned(), vec![5.0, 0.0], 1),
+                ("b", "x", "2012-01-01".to_owned(), vec![7.0, 0.0, 0.0], 1),
+                ("b", "y", "2012-01-03".to_owned(), vec![1.0], 1),
+            ]
+        );
+        assert_eq!(series[0].end(), series[1].end());
+    }
+
+    #[test]
+    fn a_scope_is_a_condition_that_names_cannot_break_out_of() {
+        assert_eq!(scope(&Principal::Operator), "");
+        let tenant = |stores| Principal::Tenant { tenant: "o'neil' OR 'a' = 'a".to_owned(), stores };
+        assert_eq!(scope(&tenant(StoreScope::All)), " AND tenant = 'o''neil'' OR ''a'' = ''a'");
+        let stores = StoreScope::Only(vec!["x".to_owned(), "y'".to_owned()]);
+        assert!(scope(&tenant(stores)).ends_with("AND store IN ('x', 'y''')"));
+        assert!(scope(&tenant(StoreScope::Only(Vec::new()))).ends_with("AND false"));
+    }
+}

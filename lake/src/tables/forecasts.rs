@@ -1,0 +1,156 @@
+//! `marts.forecasts`: quantile forecasts, a row for each series and day.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow_array::builder::{
+    Date32Builder, Float64Builder, Int64Builder, StringBuilder, TimestampMicrosecondBuilder,
+};
+use arrow_array::types::Date32Type;
+use arrow_array::{ArrayRef, RecordBatch};
+use arrow_schema::DataType;
+use chrono::{Datelike, NaiveDate};
+use domain::forecast::{DayForecast, ForecastRun, QUANTILE_COLUMNS, SeriesForecast};
+use domain::table::{Column, arrow_schema, timestamp};
+use domain::{Error, Result};
+
+use super::{Retention, TableDefinition};
+
+const COMMENT: &str = "Forecasts of daily demand, one row for each series and day, with calibrated quantiles, the model's version and the \
+table versions that it was made from. The newest origin of a series is the one that is served.";
+
+/// Series of one file, so that a file of a month's horizon stays below some 20 MB.
+const SERIES_PER_FILE: usize = 10_000;
+
+/// The table of forecasts; its period is the month of `origin`.
+#[must_use]
+pub fn forecasts() -> TableDefinition {
+    let quantile =
+        |name| Column::required(name, DataType::Float64, "Quantile of net units; the digits are per mille");
+    let mut columns = vec![
+        Column::required("tenant", DataType::Utf8, "Business that the row belongs to"),
+        Column::required("level", DataType::Utf8, "What is forecast: sku, category, store or business"),
+        Column::optional("store", DataType::Utf8, "Store, at the levels sku, category and store"),
+        Column::optional("category", DataType::Utf8, "Category, at the level category"),
+        Column::optional("sku", DataType::Utf8, "Article, at the level sku"),
+        Column::optional("product_name", DataType::Utf8, "Newest name of the article"),
+        Column::required("unit", DataType::Utf8, "What the figures count"),
+        Column::required("forecast_date", DataType::Date32, "Day that is forecast"),
+        Column::required("origin", DataType::Date32, "Last day whose sales were known"),
+        Column::required("mean", DataType::Float64, "Expected net units: sold less returned"),
+    ];
+    columns.extend(QUANTILE_COLUMNS.into_iter().map(quantile));
+    columns.extend([
+        Column::required(
+            "model_version",
+            DataType::Utf8,
+            "Hash over all that shaped the model; its manifest lies under it in ml-models/forecasting",
+        ),
+        Column::required(
+            "lake_versions",
+            DataType::Utf8,
+            "Versions of the tables that were read, as a JSON object",
+        ),
+        Column::optional(
+            "backtest_wape",
+            DataType::Float64,
+            "Absolute error / absolute actuals at past origins",
+        ),
+        Column::optional("naive_wape", DataType::Float64, "The same of the seasonal-naive forecast"),
+        Column::optional(
+            "coverage_80",
+            DataType::Float64,
+            "Measured share of actuals inside the 80 % interval at past origins",
+        ),
+        Column::required("backtest_n", DataType::Int64, "Forecast days that the measures stand on"),
+        Column::optional(
+            "fallback",
+            DataType::Utf8,
+            "Why the series did not get the model proper, and what it got",
+        ),
+        Column::required("created_at", timestamp(), "When the forecast was made"),
+    ]);
+    TableDefinition {
+        schema: "marts",
+        name: "forecasts".to_owned(),
+        comment: COMMENT,
+        columns,
+        indexed_texts: &["tenant", "store", "sku", "model_version"],
+        clustering: &["tenant", "store", "sku", "forecast_date"],
+        retention: Retention { deleted_file_days: 7 },
+    }
+}
+
+/// The partition value of a forecast: the month of its origin.
+pub(crate) fn period(origin: NaiveDate) -> String {
+    format!("{:04}-{:02}", origin.year(), origin.month())
+}
+
+/// The rows of a run, each batch a file of one period.
+pub(crate) fn rows(run: &ForecastRun) -> Result<Vec<(String, RecordBatch)>> {
+    let mut periods: BTreeMap<String, Vec<&SeriesForecast>> = BTreeMap::new();
+    for forecast in &run.forecasts {
+        periods.entry(period(forecast.origin)).or_default().push(forecast);
+    }
+    let files = periods.iter().flat_map(|(period, forecasts)| {
+        forecasts.chunks(SERIES_PER_FILE).map(move |chunk| Ok((period.clone(), batch(run, chunk)?)))
+    });
+    files.collect()
+}
+
+fn batch(run: &ForecastRun, of_series: &[&SeriesForecast]) -> Result<RecordBatch> {
+    let rows = || of_series.iter().flat_map(|forecast| forecast.days.iter().map(move |day| (*forecast, day)));
+    let failed = |error: &dyn std::fmt::Display| Error::internal(format!("rows of forecasts: {error}"));
+    let versions = serde_json::to_string(&run.lake_versions).map_err(|error| failed(&error))?;
+    let texts = |of: &dyn for<'a> Fn(&'a SeriesForecast) -> Option<&'a str>| -> ArrayRef {
+        let mut builder = StringBuilder::new();
+        rows().for_each(|(forecast, _)| builder.append_option(of(forecast)));
+        Arc::new(builder.finish())
+    };
+    let the_same = |text: &str| -> ArrayRef {
+        let mut builder = StringBuilder::new();
+        rows().for_each(|_| builder.append_value(text));
+        Arc::new(builder.finish())
+    };
+    let floats = |of: &dyn Fn(&SeriesForecast, &DayForecast) -> Option<f64>| -> ArrayRef {
+        let mut builder = Float64Builder::new();
+        rows().for_each(|(forecast, day)| builder.append_option(of(forecast, day)));
+        Arc::new(builder.finish())
+    };
+    let dates = |of: &dyn Fn(&SeriesForecast, &DayForecast) -> NaiveDate| -> ArrayRef {
+        let mut builder = Date32Builder::new();
+        rows()
+            .for_each(|(forecast, day)| builder.append_value(Date32Type::from_naive_date(of(forecast, day))));
+        Arc::new(builder.finish())
+    };
+    let mut counts = Int64Builder::new();
+    rows().for_each(|(forecast, _)| {
+        counts.append_value(i64::try_from(forecast.backtest.n).unwrap_or(i64::MAX))
+    });
+    let mut created = TimestampMicrosecondBuilder::new();
+    rows().for_each(|_| created.append_value(run.created_at));
+    let mut arrays = vec![
+        texts(&|forecast| Some(&forecast.key.tenant)),
+        the_same("sku"),
+        texts(&|forecast| Some(&forecast.key.store)),
+        texts(&|_| None),
+        texts(&|forecast| Some(&forecast.key.sku)),
+        texts(&|forecast| forecast.product_name.as_deref()),
+        the_same("units"),
+        dates(&|_, day| day.date),
+        dates(&|forecast, _| forecast.origin),
+        floats(&|_, day| Some(day.mean)),
+    ];
+    arrays.extend((0..QUANTILE_COLUMNS.len()).map(|at| floats(&|_, day| Some(day.quantiles[at]))));
+    arrays.extend([
+        the_same(&run.model_version),
+        the_same(&versions),
+        floats(&|forecast, _| forecast.backtest.wape),
+        floats(&|forecast, _| forecast.backtest.naive_wape),
+        floats(&|forecast, _| forecast.backtest.coverage_80),
+        Arc::new(counts.finish()),
+        texts(&|forecast| forecast.fallback.as_deref()),
+        Arc::new(created.finish().with_timezone("UTC")),
+    ]);
+    RecordBatch::try_new(arrow_schema(&forecasts().columns), arrays).map_err(|error| failed(&error))
+}

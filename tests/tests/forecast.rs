@@ -1,0 +1,176 @@
+//! The whole Online Retail II file through Kafka into a folder, and forecasts of every article from it: their shape, their measured quality, and that a
+//! run made again leaves the same rows.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+use tests::service;
+use tests::world::World;
+
+const HORIZON: u64 = 28;
+
+fn forecast(world: &World, arguments: &[&str]) -> Vec<Value> {
+    let arguments = [&["forecast", "run", "--output", "json"], arguments].concat();
+    let text = world.run(&arguments).expect_success().stdout;
+    serde_json::from_str(&text).expect("a list of summaries")
+}
+
+fn number(summary: &Value, name: &str) -> u64 {
+    summary[name].as_u64().unwrap_or_else(|| panic!("{name} in {summary}"))
+}
+
+#[test]
+fn every_article_gets_a_calibrated_forecast_that_stands_once() {
+    let mut world = World::on_folder();
+    world.set("INTELLICARTEL__INGEST__FLUSH_MS", "1000");
+    let refused = world.run(&["forecast", "run"]).expect_failure(&["curated.sales holds no sales", "ingest"]);
+    assert_eq!(refused.status.code(), Some(1));
+
+    let file = format!("{}/online_retail_ii/online_retail.csv.xz", service("INTELLICARTEL_DATA"));
+    let map = format!("{}/../demo/online_retail_ii.toml", env!("CARGO_MANIFEST_DIR"));
+    let _produced = world.run(&["produce", "sales", "--file", &file, "--map", &map]).expect_success();
+    world.ingest_to_the_end();
+
+    let made = forecast(&world, &[]);
+    assert_eq!(made.len(), 1, "one business, one model: {made:?}");
+    let made = &made[0];
+    eprintln!("{made:#}");
+    let tenant = made["tenant"].as_str().expect("a name");
+    let version = made["model_version"].as_str().expect("a version");
+
+    // Every article that was ever sold or returned, in each store, has a forecast of each day of the horizon.
+    let articles = world.sql("SELECT count(*) FROM (SELECT DISTINCT tenant, store, sku FROM curated.sales)");
+    let series: u64 = articles.parse().expect("a number");
+    assert_eq!((series, number(made, "series")), (5_131, series));
+    let rows = series * HORIZON;
+    assert_eq!((number(made, "rows_written"), number(made, "rows_replaced")), (rows, 0));
+    let keys = "count(*), count(DISTINCT sku), count(DISTINCT forecast_date), count(DISTINCT model_version), min(origin), \
+                max(origin), min(forecast_date), max(forecast_date), min(tenant), min(level)";
+    let shape = world.sql(&format!("SELECT {keys} FROM marts.forecasts"));
+    let last_day = world.sql("SELECT CAST(max(occurred_at) AS DATE) FROM curated.sales");
+    assert_eq!(last_day, "2011-12-09");
+    assert_eq!(
+        shape,
+        format!("{rows},{series},{HORIZON},1,{last_day},{last_day},2011-12-10,2012-01-06,{tenant},sku")
+    );
+    assert_eq!(made["last_origin"], "2011-12-09");
+
+    // Quantiles neither cross nor lie below 0, and no figure is out of all proportion.
+    let crossing = "q025 < 0 OR q100 < q025 OR q200 < q100 OR q300 < q200 OR q400 < q300 OR q500 < q400 OR q600 < q500 OR q700 < q600 \
+                    OR q800 < q700 OR q900 < q800 OR q975 < q900 OR mean < 0 OR isnan(mean) OR isnan(q975)";
+    assert_eq!(world.sql(&format!("SELECT count(*) FROM marts.forecasts WHERE {crossing}")), "0");
+    let beyond = world.sql(
+        "WITH days AS (SELECT sku, CAST(occurred_at AS DATE) AS day, CAST(sum(quantity) AS DOUBLE) AS units FROM curated.sales GROUP BY sku, day), \
+         most AS (SELECT sku, greatest(max(units), 0) AS units FROM days GROUP BY sku) \
+         SELECT count(*) FROM marts.forecasts f JOIN most m ON f.sku = m.sku WHERE f.q975 > 2 * m.units OR f.mean > m.units",
+    );
+    assert_eq!(beyond, "0");
+
+    // The mean is the last week again, as plain SQL over the sales knows it.
+    let (model, pooled, sparse) = (number(made, "model"), number(made, "pooled"), number(made, "sparse"));
+    assert_eq!(model + pooled + sparse, series);
+    let differing = world.sql(
+        "WITH days AS (SELECT sku, CAST(occurred_at AS DATE) AS day, CAST(sum(quantity) AS DOUBLE) AS units FROM curated.sales GROUP BY sku, day), \
+         expected AS (SELECT f.mean, coalesce(greatest(d.units, 0), 0) AS naive FROM marts.forecasts f LEFT JOIN days d ON d.sku = f.sku \
+           AND CAST(d.day AS INT) = CAST(f.forecast_date AS INT) - 7 * ((CAST(f.forecast_date AS INT) - CAST(f.origin AS INT) + 6) / 7) \
+         WHERE f.fallback IS NULL) SELECT count(*) FILTER (WHERE mean <> naive), count(*) FROM expected",
+    );
+    assert_eq!(differing, format!("0,{}", model * HORIZON));
+
+    // What was measured: the model is the naive forecast, and its 80 % interval holds about what it says. Days without sales, which are most, lie
+    // on the lower bound and count as inside, so that the share of all days is above 80 %.
+    let coverage = made["coverage_80"].as_f64().expect("measured");
+    assert!((0.75..0.97).contains(&coverage), "{coverage}");
+    let of_model = world.sql(
+        "SELECT sum(coverage_80 * backtest_n) / sum(backtest_n), count(*) FILTER (WHERE backtest_wape <> naive_wape) FROM marts.forecasts \
+         WHERE fallback IS NULL",
+    );
+    eprintln!("coverage of the 80 % interval: {coverage:.4} over all, of the model proper {of_model}");
+    let (of_model, differing) = of_model.split_once(',').expect("two values");
+    assert!((0.75..0.97).contains(&of_model.parse::<f64>().expect("a number")), "{of_model}");
+    assert_eq!(differing, "0");
+    let unmeasured =
+        "backtest_n = 0 AND (coverage_80 IS NOT NULL OR backtest_wape IS NOT NULL OR naive_wape IS NOT NULL)";
+    assert_eq!(world.sql(&format!("SELECT count(*) FROM marts.forecasts WHERE {unmeasured}")), "0");
+
+    // The manifest lies where the version says, and names what was read.
+    let manifest = Path::new(&world.root).join(made["manifest"].as_str().expect("a name"));
+    let manifest: Value =
+        serde_json::from_str(&std::fs::read_to_string(manifest).expect("a manifest")).expect("JSON");
+    assert_eq!(manifest["model_version"], version);
+    let read = manifest["identity"]["lake_versions"]["curated.sales"].as_u64().expect("a version");
+    assert_eq!(world.sql(&format!("SELECT count(*) FROM curated.\"sales@{read}\"")), "1067371");
+
+    // The same run again, asked for by name: the same version, the same figures, and no row more.
+    // Summed as decimals: a sum of floats depends on its order.
+    let sum = |column: &str| format!("sum(CAST({column} AS DECIMAL(30, 9)))");
+    let figures = ["mean", "q025", "q500", "q975", "coverage_80"].map(sum).join(", ");
+    let figures = &format!("SELECT {figures}, count(fallback) FROM marts.forecasts");
+    let before = world.sql(figures);
+    let again = &forecast(&world, &["--tenant", tenant])[0];
+    assert_eq!(again["model_version"], version);
+    assert_eq!((number(again, "rows_written"), number(again, "rows_replaced")), (rows, rows));
+    assert_eq!(world.sql("SELECT count(*) FROM marts.forecasts"), rows.to_string());
+    assert_eq!(world.sql(figures), before);
+    // Another horizon is another model, beside the first.
+    let other = &forecast(&world, &["--horizon", "7"])[0];
+    assert_ne!(other["model_version"], version);
+    assert_eq!(world.sql("SELECT count(*) FROM marts.forecasts"), (rows + series * 7).to_string());
+    let _none = world.run(&["forecast", "run", "--tenant", "nobody"]).expect_failure(&["`nobody`"]);
+}
+
+/// A line of a receipt; each has a number of its own.
+fn line(number: i64, tenant: &str, sku: &str, name: Option<&str>, quantity: i64, at: &str) -> Vec<u8> {
+    let kind = if quantity < 0 { "return" } else { "sale" };
+    let record = json!({
+        "tenant": tenant, "store": "s", "transaction_id": "1", "line": number, "sku": sku, "product_name": name, "quantity": quantity,
+        "unit_price": "1", "currency": "GBP", "kind": kind, "occurred_at": at,
+    });
+    record.to_string().into_bytes()
+}
+
+#[test]
+fn businesses_get_models_of_their_own_sales() {
+    let world = World::on_folder();
+    world.create_topic(1);
+    let producer = world.producer();
+    let (first, second) = ("gift-uk", "o'neil");
+    for value in [
+        // It is the next day already in UTC.
+        line(1, second, "A", Some("Old"), 4, "2026-01-09T23:30:00-01:00"),
+        line(2, second, "A", Some("New"), 2, "2026-01-11T12:00:00Z"),
+        line(3, second, "A", None, -3, "2026-01-11T13:00:00Z"),
+        line(4, second, "B", None, 1, "2026-01-13T00:00:00Z"),
+        line(5, first, "A", Some("Mug"), 7, "2026-01-20T12:00:00Z"),
+    ] {
+        producer.send_raw(&world.topic(), Some(0), None, Some(&value), false).expect("it is sent");
+    }
+    producer.finish().expect("all is acknowledged");
+    world.ingest_to_the_end();
+
+    let made = forecast(&world, &[]);
+    let of = |name: &str| made.iter().map(|summary| summary[name].clone()).collect::<Vec<_>>();
+    assert_eq!(of("tenant"), [first, second]);
+    assert_eq!(of("series"), [1, 2]);
+    assert_eq!(of("last_origin"), ["2026-01-20", "2026-01-13"]);
+    assert_ne!(made[0]["model_version"], made[1]["model_version"]);
+    // Nothing could be measured in so few days, and nothing is claimed.
+    assert_eq!((of("coverage_80"), of("backtest_n")), (vec![Value::Null; 2], vec![json!(0); 2]));
+    // The article of `second` has the days 4, -1, 0 and 0, and its newest name.
+    let rows = "SELECT tenant, sku, product_name, count(*), min(mean), max(mean), max(q975), min(forecast_date) FROM marts.forecasts \
+                GROUP BY tenant, sku, product_name ORDER BY tenant, sku";
+    let expected = "gift-uk,A,Mug,28,7.0,7.0,14.0,2026-01-21\no'neil,A,New,28,0.75,0.75,8.0,2026-01-14\no'neil,B,,28,1.0,1.0,2.0,2026-01-14";
+    assert_eq!(world.sql(rows), expected);
+
+    // One business again: its model is the same, and the other's rows are left alone.
+    let created = "SELECT tenant, min(created_at) FROM marts.forecasts GROUP BY tenant ORDER BY tenant";
+    let before = world.sql(created);
+    let again = forecast(&world, &["--tenant", second]);
+    assert_eq!(again.len(), 1);
+    assert_eq!(again[0]["model_version"], made[1]["model_version"]);
+    assert_eq!((number(&again[0], "rows_written"), number(&again[0], "rows_replaced")), (56, 56));
+    assert_eq!(world.sql(rows), expected);
+    let after = world.sql(created);
+    assert_eq!(before.lines().next(), after.lines().next());
+    assert_ne!(before, after);
+}
