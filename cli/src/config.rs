@@ -56,7 +56,7 @@ pub(crate) struct S3 {
 
 impl Default for Kafka {
     fn default() -> Self {
-        Self { brokers: "127.0.0.1:9092".to_owned(), prefix: "intellicartel".to_owned() }
+        Self { brokers: EMBEDDED.to_owned(), prefix: "intellicartel".to_owned() }
     }
 }
 
@@ -78,6 +78,9 @@ impl Default for Lake {
         Self { root: "intellicartel-data".to_owned() }
     }
 }
+
+/// The value of `kafka.brokers` that stands for the broker inside the demo.
+pub(crate) const EMBEDDED: &str = "embedded";
 
 const DEFAULT_FILE: &str = "intellicartel.toml";
 

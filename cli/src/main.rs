@@ -1,6 +1,7 @@
 //! The binary `intellicartel`: one file for each command; `wire.rs` alone joins the parts.
 
 mod config;
+mod demo;
 mod ingest;
 mod produce;
 mod sql;
@@ -28,6 +29,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Streams real sales through Kafka into the lake and shows what can be asked there; needs nothing installed.
+    Demo(demo::Args),
     /// Reads feeds from Kafka into their tables, each record exactly once.
     Ingest(ingest::Args),
     /// Replays a file to a feed's topic.
@@ -68,6 +71,7 @@ fn main() -> ExitCode {
 async fn run(cli: Cli) -> domain::Result<()> {
     let config = config::Config::load(cli.config.as_deref())?;
     match cli.command {
+        Command::Demo(args) => demo::run(&config, args).await,
         Command::Ingest(args) => ingest::run(&config, args).await,
         Command::Produce(args) => produce::run(&config, args).await,
         Command::Sql(args) => sql::run(&config, args).await,

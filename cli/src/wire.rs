@@ -9,13 +9,23 @@ use lake::catalog::LakeCatalog;
 use lake::{Lake, LakeOptions, S3Settings, StoreSettings};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
+use crate::config::{Config, EMBEDDED};
 
 /// Memory that a query of the command line may take.
 const QUERY_MEMORY_BYTES: usize = 1 << 30;
 
-pub(crate) fn kafka(config: &Config) -> KafkaConfig {
-    KafkaConfig { brokers: config.kafka.brokers.clone(), prefix: config.kafka.prefix.clone() }
+/// How Kafka is reached; the embedded broker is the demo's alone.
+pub(crate) fn kafka(config: &Config) -> Result<KafkaConfig> {
+    if config.kafka.brokers == EMBEDDED {
+        return Err(Error::invalid(
+            "kafka.brokers is `embedded`, the broker inside `intellicartel demo`: give host:port,... of a cluster",
+        ));
+    }
+    Ok(KafkaConfig {
+        brokers: config.kafka.brokers.clone(),
+        prefix: config.kafka.prefix.clone(),
+        embedded: false,
+    })
 }
 
 pub(crate) async fn lake(config: &Config, options: LakeOptions) -> Result<Arc<Lake>> {

@@ -115,7 +115,8 @@ impl World {
     /// How the servers are reached.
     #[must_use]
     pub fn kafka(&self) -> KafkaConfig {
-        KafkaConfig { brokers: service("INTELLICARTEL__KAFKA__BROKERS"), prefix: self.prefix.clone() }
+        let brokers = service("INTELLICARTEL__KAFKA__BROKERS");
+        KafkaConfig { brokers, prefix: self.prefix.clone(), embedded: false }
     }
 
     /// Creates the topic of the sales.
