@@ -3,10 +3,15 @@ export CARGO_TARGET_DIR ?= $(or $(INTELLICARTEL_CACHE),$(HOME)/.cache/intellicar
 
 # Always the whole workspace: cargo resolves features for what it is asked to build, and a single crate would compile the dependencies anew.
 .DEFAULT_GOAL := help
-.PHONY: help test check kill-test services
+.PHONY: help demo test check kill-test services
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+
+demo: ## streams a million real sales through Kafka into a lake, with nothing else to install, and shows what to ask
+	scripts/setup build
+	cargo build -q --workspace --all-targets
+	$(CARGO_TARGET_DIR)/debug/intellicartel demo $(DEMO)
 
 test: ## everything that CI runs: installs, lints, and all tests against real Kafka and S3
 	scripts/setup test

@@ -14,6 +14,7 @@ pub(crate) struct Config {
     pub(crate) ingest: Ingest,
     pub(crate) lake: Lake,
     pub(crate) s3: S3,
+    pub(crate) http: Http,
 }
 
 /// How Kafka is reached.
@@ -54,9 +55,22 @@ pub(crate) struct S3 {
     pub(crate) allow_http: bool,
 }
 
+/// Where HTTP is served.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Http {
+    pub(crate) listen: String,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self { listen: "127.0.0.1:8080".to_owned() }
+    }
+}
+
 impl Default for Kafka {
     fn default() -> Self {
-        Self { brokers: "127.0.0.1:9092".to_owned(), prefix: "intellicartel".to_owned() }
+        Self { brokers: EMBEDDED.to_owned(), prefix: "intellicartel".to_owned() }
     }
 }
 
@@ -78,6 +92,9 @@ impl Default for Lake {
         Self { root: "intellicartel-data".to_owned() }
     }
 }
+
+/// The value of `kafka.brokers` that stands for the broker inside the demo.
+pub(crate) const EMBEDDED: &str = "embedded";
 
 const DEFAULT_FILE: &str = "intellicartel.toml";
 

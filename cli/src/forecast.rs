@@ -64,6 +64,11 @@ struct Summary {
     table_version: u64,
 }
 
+/// Forecasts every business 28 days ahead and prints the summary as a table.
+pub(crate) async fn run_for_all(config: &Config) -> Result<()> {
+    run(config, Args { action: Action::Run { horizon: 28, tenant: None, output: Form::Table } }).await
+}
+
 pub(crate) async fn run(config: &Config, args: Args) -> Result<()> {
     let Action::Run { horizon, tenant, output } = args.action;
     let principal = match &tenant {

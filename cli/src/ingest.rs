@@ -41,7 +41,7 @@ enum Action {
 
 pub(crate) async fn run(config: &Config, args: Args) -> Result<()> {
     let pipeline = Pipeline::new(config.ingest.pipeline.clone())?;
-    let kafka = wire::kafka(config);
+    let kafka = wire::kafka(config)?;
     if let Some(Action::AcceptLog { topic, partition, from }) = args.action {
         let known = |feed: &Feed| feed.topic(&kafka.prefix) == topic;
         let feed = Feed::ALL.into_iter().find(known).ok_or_else(|| {
@@ -64,15 +64,7 @@ pub(crate) async fn run(config: &Config, args: Args) -> Result<()> {
     } else {
         args.feeds.iter().map(|name| Feed::from_name(name)).collect::<Result<Vec<_>>>()?
     };
-    let options = IngestOptions {
-        pipeline,
-        flush: Duration::from_millis(config.ingest.flush_ms),
-        flush_bytes: config.ingest.flush_bytes,
-        memory_cap_bytes: config.ingest.memory_cap_bytes,
-        batch_age: Duration::from_secs(config.ingest.batch_seconds),
-        until_end: args.until_end,
-        stall_timeout: Duration::from_secs(config.ingest.stall_seconds),
-    };
+    let options = options(config, pipeline, args.until_end);
     let lake = wire::lake(config, LakeOptions::Write).await?;
     let report = pipeline::run(&feeds, &kafka, lake, &options, wire::shutdown()).await?;
     eprintln!(
@@ -80,4 +72,18 @@ pub(crate) async fn run(config: &Config, args: Args) -> Result<()> {
         report.rows, report.dead_letters, report.commits, report.dropped
     );
     Ok(())
+}
+
+/// The settings of `ingest.*`.
+pub(crate) fn options(config: &Config, pipeline: Pipeline, until_end: bool) -> IngestOptions {
+    let ingest = &config.ingest;
+    IngestOptions {
+        pipeline,
+        flush: Duration::from_millis(ingest.flush_ms),
+        flush_bytes: ingest.flush_bytes,
+        memory_cap_bytes: ingest.memory_cap_bytes,
+        batch_age: Duration::from_secs(ingest.batch_seconds),
+        until_end,
+        stall_timeout: Duration::from_secs(ingest.stall_seconds),
+    }
 }

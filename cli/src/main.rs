@@ -1,12 +1,14 @@
 //! The binary `intellicartel`: one file for each command; `wire.rs` alone joins the parts.
 
 mod config;
+mod demo;
 mod dlq;
 mod forecast;
 mod ingest;
 mod lake;
 mod produce;
 mod report;
+mod serve;
 mod sql;
 mod wire;
 
@@ -32,6 +34,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Streams real sales through Kafka into the lake and shows what can be asked there; needs nothing installed.
+    Demo(demo::Args),
     /// Reads feeds from Kafka into their tables, each record exactly once.
     Ingest(ingest::Args),
     /// Replays a file to a feed's topic.
@@ -46,6 +50,8 @@ enum Command {
     Dlq(dlq::Action),
     /// Forecasts demand.
     Forecast(forecast::Args),
+    /// Serves HTTP over the lake.
+    Serve,
     /// Shows the configuration as it is in effect, without its secrets.
     Config,
 }
@@ -80,12 +86,14 @@ fn main() -> ExitCode {
 async fn run(cli: Cli) -> domain::Result<()> {
     let config = config::Config::load(cli.config.as_deref())?;
     match cli.command {
+        Command::Demo(args) => demo::run(&config, args).await,
         Command::Ingest(args) => ingest::run(&config, args).await,
         Command::Produce(args) => produce::run(&config, args).await,
         Command::Sql(args) => sql::run(&config, args).await,
         Command::Lake(action) => lake::run(&config, action).await,
         Command::Dlq(action) => dlq::run(&config, action).await,
         Command::Forecast(args) => forecast::run(&config, args).await,
+        Command::Serve => serve::run(&config).await,
         Command::Config => config.print(),
     }
 }

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use domain::{Error, ErrorKind, Feed, Result};
 use indicatif::{ProgressBar, ProgressStyle};
-use ingest::produce::{ProduceOptions, produce};
+use ingest::kafka::KafkaConfig;
+use ingest::produce::{ProduceOptions, ProduceReport, Progress, produce};
+use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::wire;
@@ -36,24 +38,43 @@ fn positive(text: &str) -> Result<f64, String> {
 
 pub(crate) async fn run(config: &Config, args: Args) -> Result<()> {
     let feed = Feed::from_name(&args.feed)?;
+    let options =
+        ProduceOptions { file: args.file, map: args.map, feed, rate: args.rate, partitions: args.partitions };
+    let kafka = wire::kafka(config)?;
+    let report = with_progress(&kafka, options, wire::shutdown()).await?;
+    if report.cancelled {
+        return Err(Error::new(
+            ErrorKind::Cancelled,
+            format!("stopped; {} records were acknowledged", report.acknowledged),
+        ));
+    }
+    eprintln!("{} records acknowledged by {}", report.acknowledged, kafka.brokers);
+    Ok(())
+}
+
+/// Produces with a bar on stderr, and says there what was decided on the way.
+pub(crate) async fn with_progress(
+    kafka: &KafkaConfig,
+    options: ProduceOptions,
+    cancel: CancellationToken,
+) -> Result<ProduceReport> {
     let bar = ProgressBar::new(0);
     let style = "{bar:30} {percent:>3} %  {msg}  ETA {eta}";
     bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
     let shown = bar.clone();
     let begun = std::time::Instant::now();
-    let progress = move |progress: ingest::produce::Progress| {
+    let progress = move |progress: Progress| {
         shown.set_length(progress.size_bytes);
         shown.set_position(progress.read_bytes);
         let rate = progress.records as f64 / begun.elapsed().as_secs_f64().max(0.001);
         shown.set_message(format!("{} records, {rate:.0}/s", progress.records));
     };
-    let options =
-        ProduceOptions { file: args.file, map: args.map, feed, rate: args.rate, partitions: args.partitions };
-    let result = produce(&wire::kafka(config), options, progress, wire::shutdown()).await;
+    let partitions = options.partitions;
+    let result = produce(kafka, options, progress, cancel).await;
     bar.finish_and_clear();
     let report = result?;
     for topic in &report.created_topics {
-        eprintln!("created topic {topic} with {} partitions", args.partitions);
+        eprintln!("created topic {topic} with {partitions} partitions");
     }
     let times = report.local_times;
     if times.moved + times.ambiguous > 0 {
@@ -62,12 +83,5 @@ pub(crate) async fn run(config: &Config, args: Args) -> Result<()> {
             times.moved, times.ambiguous
         );
     }
-    if report.cancelled {
-        return Err(Error::new(
-            ErrorKind::Cancelled,
-            format!("stopped; {} records were acknowledged", report.acknowledged),
-        ));
-    }
-    eprintln!("{} records acknowledged by {}", report.acknowledged, config.kafka.brokers);
-    Ok(())
+    Ok(report)
 }

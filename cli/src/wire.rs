@@ -8,15 +8,26 @@ use ::ingest::kafka::KafkaConfig;
 use ::lake::catalog::LakeCatalog;
 use ::lake::{Lake, LakeOptions, S3Settings, StoreSettings};
 use domain::{Error, Result};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
+use crate::config::{Config, EMBEDDED};
 
 /// Memory that a query of the command line may take.
 const QUERY_MEMORY_BYTES: usize = 1 << 30;
 
-pub(crate) fn kafka(config: &Config) -> KafkaConfig {
-    KafkaConfig { brokers: config.kafka.brokers.clone(), prefix: config.kafka.prefix.clone() }
+/// How Kafka is reached; the embedded broker is the demo's alone.
+pub(crate) fn kafka(config: &Config) -> Result<KafkaConfig> {
+    if config.kafka.brokers == EMBEDDED {
+        return Err(Error::invalid(
+            "kafka.brokers is `embedded`, the broker inside `intellicartel demo`: give host:port,... of a cluster",
+        ));
+    }
+    Ok(KafkaConfig {
+        brokers: config.kafka.brokers.clone(),
+        prefix: config.kafka.prefix.clone(),
+        embedded: false,
+    })
 }
 
 pub(crate) async fn lake(config: &Config, options: LakeOptions) -> Result<Arc<Lake>> {
@@ -40,6 +51,12 @@ pub(crate) fn engine(lake: Arc<Lake>) -> Result<Engine> {
 /// What models read their series with.
 pub(crate) fn series(lake: Arc<Lake>) -> Result<SeriesReader> {
     Ok(SeriesReader::new(engine(Arc::clone(&lake))?, lake))
+}
+
+/// The recorder of this process's metrics, to be installed once and before any of them is counted.
+pub(crate) fn metrics() -> Result<PrometheusHandle> {
+    let recorder = PrometheusBuilder::new().install_recorder();
+    recorder.map_err(|error| Error::internal(format!("metrics: {error}")))
 }
 
 /// A token that is cancelled by SIGTERM or Ctrl-C.

@@ -20,7 +20,7 @@ use domain::{Error, ErrorKind, Result, civil};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::append::{add_action, append_operation, too_old};
+use crate::append::{MAX_BATCH_AGE, add_action, append_operation, too_old};
 use crate::commit::{Decision, Outcome, Plan, Proposal};
 use crate::lake::Lake;
 use crate::log::{ActiveFile, Log};
@@ -45,7 +45,6 @@ impl ForecastSink for Lake {
             ReplacePlan { table, model_version, periods, files, finds: HashMap::new(), replaced_rows: 0 };
         match table.commit(&Uuid::new_v4().to_string(), &mut plan).await? {
             Outcome::Committed(version) => {
-                self.checkpoint_when_due(Arc::clone(table), version);
                 let rows = plan.files.iter().map(|file| file.rows).sum();
                 Ok(WrittenForecasts { version, rows, replaced_rows: plan.replaced_rows })
             }
@@ -118,7 +117,7 @@ impl Plan for ReplacePlan<'_> {
             actions.extend(kept.iter().map(add_action));
             written.extend(kept.iter().cloned());
         }
-        if let Some(reason) = too_old(&written) {
+        if let Some(reason) = too_old(&written, MAX_BATCH_AGE) {
             return Err(Error::new(ErrorKind::Unavailable, reason));
         }
         if !removes {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use deltalake::logstore::{LogStoreRef, StorageConfig, default_logstore};
 use domain::{Error, ErrorKind, Result};
+use futures::{StreamExt, TryStreamExt};
 use object_store::aws::{AmazonS3Builder, S3ConditionalPut};
 use object_store::local::LocalFileSystem;
 use object_store::prefix::PrefixStore;
@@ -179,6 +180,16 @@ impl Store {
     #[must_use]
     pub fn url(&self) -> &Url {
         &self.url
+    }
+
+    /// Removes everything below the root.
+    ///
+    /// # Errors
+    /// Those of reaching the store; what is removed by then stays removed.
+    pub async fn clear(&self) -> Result<()> {
+        let failed = |error| store_error("emptying the lake", error);
+        let keys = self.root.list(None).map_ok(|object| object.location).boxed();
+        self.root.delete_stream(keys).try_for_each(|_| async { Ok(()) }).await.map_err(failed)
     }
 
     /// The store and the URL under which query engines register it: the whole bucket or file system.

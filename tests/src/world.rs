@@ -13,6 +13,7 @@ use ingest::produce::RecordProducer;
 use lake::{Lake, LakeOptions, S3Settings, StoreSettings};
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{Offset, TopicPartitionList};
 use tempfile::TempDir;
 
@@ -115,7 +116,8 @@ impl World {
     /// How the servers are reached.
     #[must_use]
     pub fn kafka(&self) -> KafkaConfig {
-        KafkaConfig { brokers: service("INTELLICARTEL__KAFKA__BROKERS"), prefix: self.prefix.clone() }
+        let brokers = service("INTELLICARTEL__KAFKA__BROKERS");
+        KafkaConfig { brokers, prefix: self.prefix.clone(), embedded: false }
     }
 
     /// Creates the topic of the sales.
@@ -134,6 +136,17 @@ impl World {
     pub fn delete_topic(&self) {
         let admin = Admin::new(&self.kafka()).expect("an admin client");
         self.runtime.block_on(admin.delete_topic(&self.topic())).expect("the topic is deleted");
+    }
+
+    /// Whether the topic of the sales is not there, or holds nothing.
+    ///
+    /// # Panics
+    /// When the cluster does not answer.
+    #[must_use]
+    pub fn topic_is_empty(&self) -> bool {
+        let consumer: BaseConsumer = self.kafka().client().create().expect("a consumer");
+        let watermarks = consumer.fetch_watermarks(&self.topic(), 0, Duration::from_secs(10));
+        !watermarks.is_ok_and(|(_, high)| high > 0)
     }
 
     /// A producer.

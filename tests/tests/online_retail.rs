@@ -1,20 +1,14 @@
 //! The whole Online Retail II file through Apache Kafka into S3: every line exactly once, and the totals to the last digit.
 
-use tests::service;
 use tests::verify::Report;
 use tests::world::World;
 
 #[test]
 fn every_line_stands_once_with_exact_totals() {
-    let folder = service("INTELLICARTEL_DATA");
-    if folder.is_empty() {
-        eprintln!("skipped: the data folder ../shared/data is not there");
-        return;
-    }
     let mut world = World::on_s3();
     world.set("INTELLICARTEL__INGEST__FLUSH_MS", "1000");
-    let file = format!("{folder}/online_retail_ii/online_retail.csv.xz");
-    let map = format!("{}/../demo/online_retail_ii.toml", env!("CARGO_MANIFEST_DIR"));
+    let demo = |name: &str| format!("{}/../demo/{name}", env!("CARGO_MANIFEST_DIR"));
+    let (file, map) = (demo("online_retail.csv.xz"), demo("online_retail_ii.toml"));
     let produced = world.run(&["produce", "sales", "--file", &file, "--map", &map]).expect_success();
     assert!(produced.stderr.contains("1067371 records acknowledged"), "{}", produced.stderr);
     world.ingest_to_the_end();

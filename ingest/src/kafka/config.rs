@@ -12,6 +12,10 @@ pub struct KafkaConfig {
     pub brokers: String,
     /// `kafka.prefix`: the first part of every topic.
     pub prefix: String,
+    /// Whether the broker is the demo's own, in this process. Its records die with it, so that every start brings a new log, which is accepted by
+    /// itself; it cannot be asked for the end of a log, and a fetch into the middle of a batch skips the rest of it: reading begins at 0, passes
+    /// over what is stored, and stops at any gap.
+    pub embedded: bool,
 }
 
 impl KafkaConfig {

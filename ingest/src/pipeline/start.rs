@@ -11,7 +11,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::FeedWorker;
 use crate::buffer::PartitionPosition;
 use crate::kafka::consumer::FeedConsumer;
-use crate::kafka::{ASK_TIMEOUT, admin, kafka_error, topic_id};
+use crate::kafka::{ASK_TIMEOUT, KafkaConfig, admin, kafka_error, topic_id};
 
 /// A checked beginning.
 #[derive(Debug)]
@@ -41,7 +41,9 @@ impl Start {
         let pipeline = &worker.options.pipeline;
         let ask = || worker.runtime.block_on(worker.append.topic_state(worker.feed, pipeline, topic));
         let mut state = ask()?;
-        if state.logs.is_empty() {
+        let is_new_demo = worker.kafka.embedded
+            && state.current(pipeline.as_str()).is_none_or(|known| known.identity != identity);
+        if state.logs.is_empty() || is_new_demo {
             let earliest = earliest_positions(consumer, topic, &partitions, brokers)?;
             let positions: Vec<(i32, i64)> = earliest.into_iter().filter(|(_, low)| *low > 0).collect();
             let request = RegisterLog {
@@ -65,16 +67,20 @@ impl Start {
         for partition in partitions {
             let from = state.next_offsets.get(&(log, partition)).copied();
             let next = from.unwrap_or(0);
-            check_bounds(consumer, topic, partition, next, brokers)?;
+            if !worker.kafka.embedded {
+                check_bounds(consumer, topic, partition, next, brokers)?;
+            }
             positions.insert(partition, PartitionPosition { from, next });
         }
         Ok(Self { log, identity, positions })
     }
 
-    pub(super) fn assign(&self, consumer: &FeedConsumer, topic: &str, brokers: &str) -> Result<()> {
+    pub(super) fn assign(&self, consumer: &FeedConsumer, topic: &str, kafka: &KafkaConfig) -> Result<()> {
+        let brokers = kafka.brokers.as_str();
         let mut assignment = TopicPartitionList::new();
         for (&partition, position) in &self.positions {
-            let added = assignment.add_partition_offset(topic, partition, Offset::Offset(position.next));
+            let from = if kafka.embedded { 0 } else { position.next };
+            let added = assignment.add_partition_offset(topic, partition, Offset::Offset(from));
             added.map_err(|error| kafka_error("assigning partitions", brokers, error))?;
         }
         consumer.assign(&assignment).map_err(|error| kafka_error("assigning partitions", brokers, error))

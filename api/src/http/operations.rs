@@ -1,0 +1,63 @@
+//! What operators ask a process for.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use axum::Extension;
+use axum::extract::{RawQuery, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use super::envelope::{Failure, Meta, success};
+use super::frame::RequestContext;
+use crate::ApiState;
+
+const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Planning it reads the table's newest state, and nothing else.
+const LAKE_CHECK: &str = "SELECT count(*) FROM curated.sales";
+
+/// The process runs.
+pub(super) async fn live(Extension(context): Extension<RequestContext>) -> Response {
+    success(&json!({ "status": "live" }), &Meta::of(&context))
+}
+
+/// Requests can be answered: no shutdown has begun, and the lake can be read. `?verbose` names each check.
+pub(super) async fn ready(
+    State(state): State<ApiState>,
+    RawQuery(query): RawQuery,
+    Extension(context): Extension<RequestContext>,
+) -> Response {
+    let lake = tokio::time::timeout(CHECK_TIMEOUT, state.engine.query(LAKE_CHECK)).await;
+    let lake = match lake {
+        Ok(Ok(_)) => "ok".to_owned(),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("no answer within {} s", CHECK_TIMEOUT.as_secs()),
+    };
+    let serving = if state.shutdown.is_cancelled() { "shutting down" } else { "ok" }.to_owned();
+    let checks = BTreeMap::from([("lake", lake), ("serving", serving)]);
+    let is_ready = checks.values().all(|check| check == "ok");
+    let is_verbose = query.is_some_and(|query| query.split('&').any(|part| part.starts_with("verbose")));
+    let shown = if is_verbose { json!(checks) } else { json!({}) };
+    if is_ready {
+        return success(&json!({ "status": "ready", "checks": shown }), &Meta::of(&context));
+    }
+    let mut failure =
+        Failure::new(StatusCode::SERVICE_UNAVAILABLE, "NOT_READY", "not ready: ask with ?verbose");
+    failure.details = json!({ "checks": shown });
+    failure.into_response(&context)
+}
+
+/// All metrics in Prometheus's text form.
+pub(super) async fn metrics(State(state): State<ApiState>) -> Response {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], state.metrics.render()).into_response()
+}
+
+/// What runs here.
+pub(super) async fn version(
+    State(state): State<ApiState>,
+    Extension(context): Extension<RequestContext>,
+) -> Response {
+    success(&json!({ "name": "intellicartel", "version": state.version }), &Meta::of(&context))
+}

@@ -1,0 +1,228 @@
+//! `demo`: real sales through Kafka into the lake, and what can be asked there, in one command.
+//!
+//! By itself it needs nothing: the broker is embedded and the lake is a folder. With `kafka.brokers` and `lake.root` set, it runs on real servers.
+
+#[cfg(feature = "embedded")]
+mod broker;
+mod load;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use domain::ids::Pipeline;
+use domain::ports::Append as _;
+use domain::{Error, ErrorKind, Feed, Result};
+use engine::{Output, write_output};
+use ingest::kafka::KafkaConfig;
+use ingest::pipeline;
+use ingest::produce::ProduceOptions;
+use lake::{Lake, LakeOptions};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Config, EMBEDDED};
+use crate::{forecast, produce, serve, wire};
+use load::{Load, LoadState};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The folder with the data and its mapping.
+    #[arg(long, default_value = "demo")]
+    data: PathBuf,
+    /// Ends after the summary.
+    #[arg(long)]
+    once: bool,
+    /// Removes what a demo has left in this lake, its topic included, and begins anew.
+    #[arg(long)]
+    reset: bool,
+}
+
+const PARTITIONS: i32 = 4;
+
+/// The business that the mapping assigns.
+const TENANT: &str = "gift-uk";
+
+/// How long the ingest may take to catch up with what was produced.
+const CATCH_UP_PATIENCE: Duration = Duration::from_secs(300);
+
+pub(crate) async fn run(config: &Config, args: Args) -> Result<()> {
+    let begun = Instant::now();
+    let (metrics, shutdown) = (wire::metrics()?, wire::shutdown());
+    let source = ProduceOptions {
+        file: args.data.join("online_retail.csv.xz"),
+        map: args.data.join("online_retail_ii.toml"),
+        feed: Feed::Sales,
+        rate: None,
+        partitions: PARTITIONS,
+    };
+    let load = Load::of(&source.file)?;
+    let lake = prepared_lake(config, &load, args.reset).await?;
+    if load.state(lake.as_ref()).await? == LoadState::Complete {
+        eprintln!("the sales are in the lake already: nothing is sent again");
+    } else {
+        fill(config, &load, &lake, source, &shutdown).await?;
+    }
+    if shutdown.is_cancelled() {
+        return Err(Error::new(ErrorKind::Cancelled, "stopped; the next `demo` says how it goes on"));
+    }
+    summary(Arc::clone(&lake)).await?;
+    forecast::run_for_all(config).await?;
+    eprintln!("ready after {:.1} s", begun.elapsed().as_secs_f64());
+    invite(config);
+    if args.once { Ok(()) } else { serve::http(config, lake, metrics, shutdown).await }
+}
+
+/// Opens the lake, without what an unfinished or unwanted load has left.
+async fn prepared_lake(config: &Config, load: &Load, reset: bool) -> Result<Arc<Lake>> {
+    let lake = wire::lake(config, LakeOptions::Write).await?;
+    let state = load.state(lake.as_ref()).await?;
+    if !reset && state != LoadState::Begun {
+        return Ok(lake);
+    }
+    let is_own = config.kafka.brokers == EMBEDDED && lake.store().folder().is_some();
+    if !reset && !is_own {
+        return Err(Error::new(
+            ErrorKind::Conflict,
+            format!(
+                "an earlier demo was cut off while it filled {}, and {} still holds what it had sent: run `intellicartel demo --reset` to remove both and begin anew",
+                config.lake.root, config.kafka.brokers
+            ),
+        ));
+    }
+    if state == LoadState::New {
+        return Ok(lake);
+    }
+    refuse_others(&lake).await?;
+    eprintln!(
+        "{}: {} is built anew",
+        if reset { "reset" } else { "an earlier demo was cut off" },
+        config.lake.root
+    );
+    if config.kafka.brokers != EMBEDDED {
+        let kafka = wire::kafka(config)?;
+        ingest::kafka::admin::Admin::new(&kafka)?.delete_topic(&Feed::Sales.topic(&kafka.prefix)).await?;
+    }
+    lake.store().clear().await?;
+    wire::lake(config, LakeOptions::Write).await
+}
+
+/// A lake that holds more than the demo's business is not emptied.
+async fn refuse_others(lake: &Arc<Lake>) -> Result<()> {
+    let query = format!("SELECT DISTINCT tenant FROM curated.sales WHERE tenant <> '{TENANT}' LIMIT 1");
+    let mut others = Vec::new();
+    let answer = wire::engine(Arc::clone(lake))?.query(&query).await?;
+    if write_output(answer, Output::Csv, &mut others).await? == 0 {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::Conflict,
+        "the lake holds the sales of other businesses too, and a reset would remove them: choose another lake.root",
+    ))
+}
+
+/// Sends the file and takes it in, side by side.
+async fn fill(
+    config: &Config,
+    load: &Load,
+    lake: &Arc<Lake>,
+    source: ProduceOptions,
+    shutdown: &CancellationToken,
+) -> Result<()> {
+    let kafka = kafka(config).await?;
+    load.begin(lake.as_ref()).await?;
+    let admin = ingest::kafka::admin::Admin::new(&kafka)?;
+    admin.ensure_topic(&Feed::Sales.topic(&kafka.prefix), PARTITIONS).await?;
+    let pipeline = Pipeline::new(config.ingest.pipeline.clone())?;
+    let options = crate::ingest::options(config, pipeline.clone(), false);
+    let stop = shutdown.child_token();
+    let taken_in = tokio::spawn({
+        let (kafka, lake, stop) = (kafka.clone(), Arc::clone(lake), stop.clone());
+        async move { pipeline::run(&[Feed::Sales], &kafka, lake, &options, stop).await }
+    });
+    eprintln!("sending {} through {}", source.file.display(), kafka.brokers);
+    let report = produce::with_progress(&kafka, source, shutdown.clone()).await;
+    let caught_up = match &report {
+        Ok(report) if !report.cancelled => {
+            catch_up(lake, &pipeline, &kafka, report.acknowledged, &taken_in).await
+        }
+        _ => Ok(()),
+    };
+    stop.cancel();
+    let taken_in = taken_in.await.map_err(|error| Error::internal(format!("ingest: {error}")))??;
+    caught_up?;
+    let report = report?;
+    if report.cancelled {
+        return Ok(());
+    }
+    eprintln!(
+        "{} records acknowledged; {} rows and {} dead letters in {} commits",
+        report.acknowledged, taken_in.rows, taken_in.dead_letters, taken_in.commits
+    );
+    load.complete(lake.as_ref()).await
+}
+
+/// The cluster of the settings, or one of our own.
+async fn kafka(config: &Config) -> Result<KafkaConfig> {
+    if config.kafka.brokers != EMBEDDED {
+        return wire::kafka(config);
+    }
+    #[cfg(feature = "embedded")]
+    let brokers = broker::start().await?;
+    #[cfg(not(feature = "embedded"))]
+    let brokers: String = return Err(Error::invalid(
+        "this build has no embedded broker: set kafka.brokers, or build with the cargo feature `embedded`",
+    ));
+    Ok(KafkaConfig { brokers, prefix: config.kafka.prefix.clone(), embedded: true })
+}
+
+/// Waits until the table's positions cover what was acknowledged.
+async fn catch_up(
+    lake: &Arc<Lake>,
+    pipeline: &Pipeline,
+    kafka: &KafkaConfig,
+    acknowledged: u64,
+    ingest: &tokio::task::JoinHandle<Result<pipeline::IngestReport>>,
+) -> Result<()> {
+    let (topic, begun) = (Feed::Sales.topic(&kafka.prefix), Instant::now());
+    loop {
+        let state = lake.topic_state(Feed::Sales, pipeline, &topic).await?;
+        let current = state.current(pipeline.as_str()).map(|log| log.number);
+        let of_current = state.next_offsets.iter().filter(|((log, _), _)| Some(*log) == current);
+        let position: i64 = of_current.map(|(_, next)| next).sum();
+        // An ingest that ended has an error to tell.
+        if position.unsigned_abs() >= acknowledged || ingest.is_finished() {
+            return Ok(());
+        }
+        if begun.elapsed() > CATCH_UP_PATIENCE {
+            return Err(Error::new(
+                ErrorKind::Unavailable,
+                format!(
+                    "{position} of {acknowledged} records were taken in within {} s",
+                    CATCH_UP_PATIENCE.as_secs()
+                ),
+            ));
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+const TOTALS: &str = "SELECT tenant, store, count(*) AS rows, sum(quantity) AS units, sum(quantity * unit_price) AS revenue, \
+currency, min(occurred_at) AS first_sale, max(occurred_at) AS last_sale FROM curated.sales GROUP BY tenant, store, currency ORDER BY tenant, store, currency";
+
+async fn summary(lake: Arc<Lake>) -> Result<()> {
+    let answer = wire::engine(lake)?.query(TOTALS).await?;
+    write_output(answer, Output::Table, &mut std::io::stdout()).await.map(|_| ())
+}
+
+/// What to type next.
+fn invite(config: &Config) {
+    let program = std::env::args().next().unwrap_or_else(|| "intellicartel".to_owned());
+    eprintln!("the lake is {}; ask it, for instance:", config.lake.root);
+    eprintln!(
+        "  {program} sql \"SELECT period, sum(quantity * unit_price) FROM curated.sales GROUP BY period ORDER BY period\""
+    );
+    eprintln!(
+        "  {program} sql \"SELECT forecast_date, mean, q100, q900 FROM marts.forecasts WHERE sku = '85123A' ORDER BY 1 LIMIT 7\""
+    );
+    eprintln!("  curl http://{}/readyz?verbose", config.http.listen);
+}
