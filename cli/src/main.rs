@@ -32,7 +32,7 @@ enum Command {
     Ingest(ingest::Args),
     /// Replays a file to a feed's topic.
     Produce(produce::Args),
-    /// Asks a question in SQL, as the platform operator.
+    /// Asks a question in SQL, as the platform operator or as a business.
     Sql(sql::Args),
     /// Shows the configuration as it is in effect, without its secrets.
     Config,
@@ -57,7 +57,7 @@ fn main() -> ExitCode {
     // Blocking calls that nobody waits for any more must not hold up the end.
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error}");
             ExitCode::from(if error.kind() == ErrorKind::Invalid { 2 } else { 1 })
@@ -65,12 +65,13 @@ fn main() -> ExitCode {
     }
 }
 
-async fn run(cli: Cli) -> domain::Result<()> {
+async fn run(cli: Cli) -> domain::Result<ExitCode> {
     let config = config::Config::load(cli.config.as_deref())?;
     match cli.command {
-        Command::Ingest(args) => ingest::run(&config, args).await,
-        Command::Produce(args) => produce::run(&config, args).await,
-        Command::Sql(args) => sql::run(&config, args).await,
-        Command::Config => config.print(),
+        Command::Ingest(args) => ingest::run(&config, args).await?,
+        Command::Produce(args) => produce::run(&config, args).await?,
+        Command::Sql(args) => return sql::run(&config, args).await,
+        Command::Config => config.print()?,
     }
+    Ok(ExitCode::SUCCESS)
 }

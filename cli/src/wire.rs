@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ::engine::{Engine, ObjectStoreUrl};
+use ::engine::{Engine, EngineParts, EngineSettings, ObjectStoreUrl};
 use ::ingest::kafka::KafkaConfig;
 use domain::{Error, Result};
 use lake::catalog::LakeCatalog;
@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 
-/// Memory that a query of the command line may take.
+/// Memory that the one query of the command line may take.
 const QUERY_MEMORY_BYTES: usize = 1 << 30;
 
 pub(crate) fn kafka(config: &Config) -> KafkaConfig {
@@ -33,7 +33,13 @@ pub(crate) fn engine(lake: Arc<Lake>) -> Result<Engine> {
     let (url, store) = lake.store().bucket();
     let url = ObjectStoreUrl::parse(url.as_str())
         .map_err(|error| Error::internal(format!("store URL {url}: {error}")))?;
-    Engine::new(Arc::new(LakeCatalog::new(lake)), (url, store), QUERY_MEMORY_BYTES)
+    let catalog = Arc::new(LakeCatalog::new(Arc::clone(&lake)));
+    let settings = EngineSettings {
+        memory_bytes: QUERY_MEMORY_BYTES,
+        query_memory_bytes: QUERY_MEMORY_BYTES,
+        ..EngineSettings::default()
+    };
+    Engine::new(EngineParts { catalog, snapshots: lake, store: (url, store) }, settings)
 }
 
 /// A token that is cancelled by SIGTERM or Ctrl-C.

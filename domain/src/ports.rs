@@ -12,6 +12,7 @@ use crate::error::Result;
 use crate::feeds::Feed;
 use crate::ids::Pipeline;
 use crate::position::{LogIdentity, PartitionRange, TopicState};
+use crate::scope::TableScope;
 
 /// A Parquet file that is written but not yet part of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,4 +102,18 @@ pub struct RegisterLog<'a> {
     pub known: &'a TopicState,
     /// Next offset by partition; partitions not listed begin at 0.
     pub positions: &'a [(i32, i64)],
+}
+
+/// Which versions a table has, and for whom its rows are. Tables are named as in SQL: `schema.table`.
+#[async_trait]
+pub trait Snapshots: Send + Sync + Debug {
+    /// For whom the table's rows are; none when there is no such table.
+    fn scope(&self, table: &str) -> Option<TableScope>;
+
+    /// The newest version. Fails with [`crate::ErrorKind::NotFound`] before the table is created.
+    async fn newest_version(&self, table: &str) -> Result<u64>;
+
+    /// The newest version that was committed at `instant` or before. Fails with [`crate::ErrorKind::NotFound`] when there is none that can
+    /// still be read.
+    async fn version_at(&self, table: &str, instant: Micros) -> Result<u64>;
 }

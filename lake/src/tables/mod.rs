@@ -3,8 +3,8 @@
 mod curated;
 mod dead_letters;
 
-use domain::Feed;
 use domain::table::Column;
+use domain::{Feed, TableScope};
 
 pub use curated::feed_table;
 pub use dead_letters::dead_letters;
@@ -36,6 +36,8 @@ pub struct TableDefinition {
     pub clustering: &'static [&'static str],
     /// How long removed files stay.
     pub retention: Retention,
+    /// For whom the rows are.
+    pub scope: TableScope,
 }
 
 impl TableDefinition {
