@@ -29,31 +29,33 @@ fn told<T>(result: Result<T>) -> Result<T, String> {
 }
 
 /// Tenant `a` sells articles whose names are numbers; tenant `b`'s values make every cast, division and pattern fail.
+///
+/// Files are longer than a batch, so that b's rows move where a's batches would end. In March all of a's articles are below 200 and sold singly,
+/// while b's widen the file's bounds: whether the file can be left out of a search above 200 depends on b, and must not show.
 fn commits() -> Vec<Vec<Row>> {
     let row = |at: i64| {
         let of_a = at % 3 == 0 || at % 7 == 0;
-        let store = if at % 2 == 0 { "north" } else { "south" };
-        let number = 100 + at % 17;
+        let day = at % 80;
+        let is_march = day >= 56;
+        let number = if is_march { 100 } else { 200 } + at % 17;
         Row {
             tenant: if of_a { "a" } else { "b" },
-            store,
+            store: if at % 2 == 0 { "north" } else { "south" },
             sku: if of_a { number.to_string() } else { format!("b-secret-{at}") },
             category: if of_a {
                 (at % 5 != 0).then(|| format!("c{}", at % 4))
             } else {
                 Some("(unclosed [secret".to_owned())
             },
-            quantity: if of_a {
-                at % 6 + 1
-            } else if at % 2 == 0 {
-                0
-            } else {
-                1_000_000 + at
+            quantity: match (of_a, is_march) {
+                (true, true) => 1,
+                (true, false) => at % 6 + 2,
+                (false, _) => [0, 1_000_000 + at][usize::from(at % 2 == 0)],
             },
-            day: if of_a { at % 80 } else { at % 300 },
+            day: if of_a { day } else { at % 300 % (80 + at % 40) },
         }
     };
-    vec![(0..400).map(row).collect(), (400..410).map(row).collect(), (410..9_000).map(row).collect()]
+    vec![(0..400).map(row).collect(), (400..410).map(row).collect(), (410..40_000).map(row).collect()]
 }
 
 /// Every query must end as the second word says: answered, or refused; so that none of them passes by failing for a trivial reason.
@@ -74,7 +76,13 @@ const QUERIES: &[(&str, bool)] = &[
     ("SELECT regexp_count('x', category || '(') FROM sales WHERE category IS NOT NULL LIMIT 1", false),
     ("SELECT to_timestamp(category) FROM sales WHERE category IS NOT NULL LIMIT 1", false),
     ("SELECT count(*) FROM sales WHERE coalesce(try_cast(sku AS BIGINT), -1) = -1", true),
-    ("SELECT arrow_cast(sku, 'Int8') FROM sales WHERE _offset < 400", true),
+    ("SELECT arrow_cast(sku, 'UInt8') FROM sales WHERE _offset < 400", true),
+    ("SELECT count(*) FROM sales WHERE sku >= '200' AND 10 / (CAST(quantity AS BIGINT) - 1) > 0", true),
+    ("SELECT count(*) FROM sales WHERE 10 / (CAST(quantity AS BIGINT) - 1) > 0 AND sku >= '200'", true),
+    (
+        "SELECT count(*) FROM sales WHERE 10 / (CAST(quantity AS BIGINT) - 1) > 0 AND upper(sku) >= '200'",
+        false,
+    ),
     // Order, limits, sums of floats.
     ("SELECT * FROM sales LIMIT 11", true),
     ("SELECT sku, _offset FROM sales LIMIT 5 OFFSET 2000", true),
