@@ -2,7 +2,7 @@
 
 mod csv;
 
-use std::io::{ErrorKind as IoErrorKind, Write};
+use std::io::{self, Write};
 
 use ::arrow::json::ArrayWriter;
 use ::arrow::record_batch::RecordBatch;
@@ -31,6 +31,16 @@ pub enum Output {
 /// # Errors
 /// Those of the query, after the rows that came before; [`ErrorKind::Cancelled`] when nobody reads any more; those of writing.
 pub async fn write_output(answer: Answer, output: Output, to: &mut (dyn Write + Send)) -> Result<Summary> {
+    let mut to = Reader { to, has_left: false };
+    let written = write(answer, output, &mut to).await;
+    // The writers of CSV and JSON keep the text of an error and not what it was.
+    match written {
+        Err(_) if to.has_left => Err(Error::new(ErrorKind::Cancelled, "nobody reads the answer any more")),
+        written => written,
+    }
+}
+
+async fn write(answer: Answer, output: Output, to: &mut Reader<'_>) -> Result<Summary> {
     let Answer { schema, mut stream, summary, .. } = answer;
     let empty = RecordBatch::new_empty(schema);
     match output {
@@ -55,11 +65,7 @@ pub async fn write_output(answer: Answer, output: Output, to: &mut (dyn Write + 
     summary.get().cloned().ok_or_else(broke_off)
 }
 
-async fn write_table(
-    empty: RecordBatch,
-    stream: &mut AnswerStream,
-    to: &mut (dyn Write + Send),
-) -> Result<()> {
+async fn write_table(empty: RecordBatch, stream: &mut AnswerStream, to: &mut Reader<'_>) -> Result<()> {
     let mut batches = vec![empty];
     while let Some(batch) = stream.next().await {
         batches.push(batch?);
@@ -68,15 +74,34 @@ async fn write_table(
     writeln!(to, "{table}").map_err(failed)
 }
 
-fn failed(error: impl std::error::Error + 'static) -> Error {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
-    while let Some(inner) = cause {
-        let is_closed =
-            inner.downcast_ref::<std::io::Error>().is_some_and(|io| io.kind() == IoErrorKind::BrokenPipe);
-        if is_closed {
-            return Error::new(ErrorKind::Cancelled, "nobody reads the answer any more");
-        }
-        cause = inner.source();
-    }
+fn failed(error: impl std::error::Error) -> Error {
     Error::internal(format!("writing the answer: {error}"))
+}
+
+/// Who reads the answer, and whether it left before the end.
+struct Reader<'a> {
+    to: &'a mut (dyn Write + Send),
+    has_left: bool,
+}
+
+impl Reader<'_> {
+    fn note<T>(&mut self, written: io::Result<T>) -> io::Result<T> {
+        written.inspect_err(|error| {
+            if error.kind() == io::ErrorKind::BrokenPipe {
+                self.has_left = true;
+            }
+        })
+    }
+}
+
+impl Write for Reader<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.to.write(bytes);
+        self.note(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let flushed = self.to.flush();
+        self.note(flushed)
+    }
 }

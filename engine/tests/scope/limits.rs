@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use domain::ErrorKind;
-use engine::{Cut, Engine, EngineSettings, Limits};
+use engine::{Cut, Engine, EngineSettings, Limits, Output, write_output};
 use futures::StreamExt;
 
 use crate::support::{self, Row, ask, folder, principal, settings};
@@ -149,4 +149,31 @@ async fn a_query_may_not_be_endlessly_long() {
         let _ = ask(&engine, "a", &sql, limits).await;
     }
     assert_eq!(support::rows(&engine, "a", "SELECT 1").await, "1");
+}
+
+/// A pipe whose reader leaves after some bytes, as `head` does.
+struct LeavingReader(usize);
+
+impl std::io::Write for LeavingReader {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 = self.0.checked_sub(bytes.len()).ok_or(std::io::ErrorKind::BrokenPipe)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_reader_who_leaves_ends_the_query_and_is_no_failure() {
+    let folder = folder();
+    let engine = lake_of_thousands(folder.path(), settings()).await;
+    let sql = "SELECT a.sku, b.value FROM sales a, generate_series(1, 1000000) b";
+    for output in [Output::Json, Output::Csv] {
+        let answer = engine.session(principal("a")).query(sql, Limits::default()).await.expect("an answer");
+        let error = write_output(answer, output, &mut LeavingReader(1_000)).await.expect_err("nobody reads");
+        assert_eq!(error.kind(), ErrorKind::Cancelled, "{error}");
+        holds_nothing(&engine, sql).await;
+    }
 }
