@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use ::engine::{Engine, Output as Answer, write_output};
+use ::engine::{Limits, Output as Answer, Session, write_output};
 use ::lake::LakeOptions;
 use clap::{ArgGroup, Args, Subcommand};
-use domain::{Error, ErrorKind, Feed, Result, civil};
+use domain::{Error, ErrorKind, Feed, Principal, Result, civil};
 use serde_json::{Map, Value};
 
 use crate::config::Config;
@@ -127,7 +127,7 @@ fn literal(text: &str) -> String {
 }
 
 struct Letters {
-    engine: Engine,
+    session: Session,
     /// The feeds whose tables are there.
     feeds: Vec<Feed>,
 }
@@ -143,7 +143,7 @@ impl Letters {
                 Err(error) => return Err(error),
             }
         }
-        Ok(Self { engine: wire::engine(lake)?, feeds })
+        Ok(Self { session: wire::engine(lake)?.session(Principal::Operator), feeds })
     }
 
     async fn list(&self, conditions: &str, limit: u32, form: Form) -> Result<()> {
@@ -245,7 +245,7 @@ impl Letters {
     /// The rows of an answer, as JSON objects; bytes are hexadecimal in them, and nulls are left out.
     async fn query(&self, sql: &str) -> Result<Vec<Map<String, Value>>> {
         let mut bytes = Vec::new();
-        write_output(self.engine.query(sql).await?, Answer::Json, &mut bytes).await?;
+        write_output(self.session.query(sql, Limits::default()).await?, Answer::Json, &mut bytes).await?;
         serde_json::from_slice(&bytes)
             .map_err(|error| Error::internal(format!("an answer is not JSON: {error}")))
     }

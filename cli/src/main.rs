@@ -40,7 +40,7 @@ enum Command {
     Ingest(ingest::Args),
     /// Replays a file to a feed's topic.
     Produce(produce::Args),
-    /// Asks a question in SQL, as the platform operator.
+    /// Asks a question in SQL, as the platform operator or as a business.
     Sql(sql::Args),
     /// Looks at tables and keeps them in shape, as the platform operator.
     #[command(subcommand)]
@@ -75,7 +75,7 @@ fn main() -> ExitCode {
     // Blocking calls that nobody waits for any more must not hold up the end.
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error}");
             ExitCode::from(if error.kind() == ErrorKind::Invalid { 2 } else { 1 })
@@ -83,17 +83,18 @@ fn main() -> ExitCode {
     }
 }
 
-async fn run(cli: Cli) -> domain::Result<()> {
+async fn run(cli: Cli) -> domain::Result<ExitCode> {
     let config = config::Config::load(cli.config.as_deref())?;
     match cli.command {
-        Command::Demo(args) => demo::run(&config, args).await,
-        Command::Ingest(args) => ingest::run(&config, args).await,
-        Command::Produce(args) => produce::run(&config, args).await,
-        Command::Sql(args) => sql::run(&config, args).await,
-        Command::Lake(action) => lake::run(&config, action).await,
-        Command::Dlq(action) => dlq::run(&config, action).await,
-        Command::Forecast(args) => forecast::run(&config, args).await,
-        Command::Serve => serve::run(&config).await,
-        Command::Config => config.print(),
+        Command::Demo(args) => demo::run(&config, args).await?,
+        Command::Ingest(args) => ingest::run(&config, args).await?,
+        Command::Produce(args) => produce::run(&config, args).await?,
+        Command::Sql(args) => return sql::run(&config, args).await,
+        Command::Lake(action) => lake::run(&config, action).await?,
+        Command::Dlq(action) => dlq::run(&config, action).await?,
+        Command::Forecast(args) => forecast::run(&config, args).await?,
+        Command::Serve => serve::run(&config).await?,
+        Command::Config => config.print()?,
     }
+    Ok(ExitCode::SUCCESS)
 }

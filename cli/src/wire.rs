@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ::engine::series::SeriesReader;
-use ::engine::{Engine, ObjectStoreUrl};
+use ::engine::{Engine, EngineParts, EngineSettings, ObjectStoreUrl};
 use ::ingest::kafka::KafkaConfig;
 use ::lake::catalog::LakeCatalog;
 use ::lake::{Lake, LakeOptions, S3Settings, StoreSettings};
@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, EMBEDDED};
 
-/// Memory that a query of the command line may take.
+/// Memory that the one query of the command line may take.
 const QUERY_MEMORY_BYTES: usize = 1 << 30;
 
 /// How Kafka is reached; the embedded broker is the demo's alone.
@@ -45,12 +45,18 @@ pub(crate) fn engine(lake: Arc<Lake>) -> Result<Engine> {
     let (url, store) = lake.store().bucket();
     let url = ObjectStoreUrl::parse(url.as_str())
         .map_err(|error| Error::internal(format!("store URL {url}: {error}")))?;
-    Engine::new(Arc::new(LakeCatalog::new(lake)), (url, store), QUERY_MEMORY_BYTES)
+    let catalog = Arc::new(LakeCatalog::new(Arc::clone(&lake)));
+    let settings = EngineSettings {
+        memory_bytes: QUERY_MEMORY_BYTES,
+        query_memory_bytes: QUERY_MEMORY_BYTES,
+        ..EngineSettings::default()
+    };
+    Engine::new(EngineParts { catalog, snapshots: lake, store: (url, store) }, settings)
 }
 
 /// What models read their series with.
 pub(crate) fn series(lake: Arc<Lake>) -> Result<SeriesReader> {
-    Ok(SeriesReader::new(engine(Arc::clone(&lake))?, lake))
+    Ok(SeriesReader::new(&engine(Arc::clone(&lake))?, lake))
 }
 
 /// The recorder of this process's metrics, to be installed once and before any of them is counted.

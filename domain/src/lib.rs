@@ -1,5 +1,5 @@
-//! The words that all crates share: identifiers, feed records with their Arrow schemas, positions, series and
-//! forecasts, principals and ports.
+//! The words that all crates share: identifiers, feed records with their Arrow schemas, positions, series and forecasts, callers with what they
+//! may see, and ports.
 //!
 //! This crate does no I/O. It promises that a record's meaning (types, ranges, keys) is stated once, here; adapters live in the crates that
 //! implement the [`ports`].
@@ -15,8 +15,11 @@ pub mod ids;
 pub mod ports;
 pub mod position;
 pub mod principal;
+pub mod scope;
 pub mod table;
 
 pub use dead_letter::DeadLetter;
 pub use error::{Error, ErrorKind, Result};
 pub use feeds::Feed;
+pub use principal::{Principal, StoreScope};
+pub use scope::TableScope;

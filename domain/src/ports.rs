@@ -15,6 +15,7 @@ use crate::forecast::{ForecastRun, SeriesSet};
 use crate::ids::Pipeline;
 use crate::position::{LogIdentity, PartitionRange, TopicState};
 use crate::principal::Principal;
+use crate::scope::TableScope;
 
 /// A Parquet file that is written but not yet part of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -138,16 +139,6 @@ pub trait Tables: Send + Sync + Debug {
     async fn daily_series(&self, principal: &Principal) -> Result<SeriesSet>;
 }
 
-/// Which versions the lake's tables have, so that a reader can pin them.
-#[async_trait]
-pub trait TableVersions: Send + Sync + Debug {
-    /// The newest version of a table named like `curated.sales`.
-    ///
-    /// # Errors
-    /// [`crate::ErrorKind::NotFound`] when there is no such table.
-    async fn table_version(&self, table: &str) -> Result<u64>;
-}
-
 /// Artefacts by name, below the lake's root. A name is a relative path like `ml-models/forecasting/x/manifest.json`.
 #[async_trait]
 pub trait Blobs: Send + Sync + Debug {
@@ -162,4 +153,18 @@ pub trait Blobs: Send + Sync + Debug {
     /// # Errors
     /// As of [`Blobs::put`].
     async fn get(&self, name: &str) -> Result<Option<Vec<u8>>>;
+}
+
+/// Which versions a table has, and for whom its rows are. Tables are named as in SQL: `schema.table`.
+#[async_trait]
+pub trait Snapshots: Send + Sync + Debug {
+    /// For whom the table's rows are; none when there is no such table.
+    fn scope(&self, table: &str) -> Option<TableScope>;
+
+    /// The newest version. Fails with [`crate::ErrorKind::NotFound`] before the table is created.
+    async fn newest_version(&self, table: &str) -> Result<u64>;
+
+    /// The newest version that was committed at `instant` or before. Fails with [`crate::ErrorKind::NotFound`] when there is none that can
+    /// still be read.
+    async fn version_at(&self, table: &str, instant: Micros) -> Result<u64>;
 }

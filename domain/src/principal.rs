@@ -1,5 +1,7 @@
 //! Who asks, and which rows that lets them see.
 
+use std::collections::BTreeSet;
+
 use crate::error::{Error, Result};
 use crate::ids::is_identifier;
 
@@ -9,7 +11,7 @@ pub enum StoreScope {
     /// Every store of the tenant.
     All,
     /// Only these stores; rows without a store are not visible.
-    Only(Vec<String>),
+    Only(BTreeSet<String>),
 }
 
 /// The caller on whose behalf a query runs.
@@ -32,13 +34,7 @@ impl Principal {
     /// # Errors
     /// [`crate::ErrorKind::Invalid`] when `tenant` is not an identifier.
     pub fn tenant(tenant: impl Into<String>) -> Result<Self> {
-        let tenant = tenant.into();
-        if !is_identifier(&tenant) {
-            return Err(Error::invalid(format!(
-                "`{tenant}` is not a tenant: give its name without `/` or blanks around it"
-            )));
-        }
-        Ok(Self::Tenant { tenant, stores: StoreScope::All })
+        Ok(Self::Tenant { tenant: checked(tenant)?, stores: StoreScope::All })
     }
 
     /// Reads `TENANT` or `TENANT/STORE[,STORE...]`, the form of `--as`.
@@ -47,17 +43,22 @@ impl Principal {
     /// [`crate::ErrorKind::Invalid`] naming the part that is not an identifier.
     pub fn parse(text: &str) -> Result<Self> {
         let Some((tenant, stores)) = text.split_once('/') else { return Self::tenant(text) };
-        let Self::Tenant { tenant, .. } = Self::tenant(tenant)? else {
-            unreachable!("tenant() gives a tenant")
-        };
-        let stores: Vec<String> = stores.split(',').map(str::to_owned).collect();
+        let stores: BTreeSet<String> = stores.split(',').map(str::to_owned).collect();
         if let Some(bad) = stores.iter().find(|store| !is_identifier(store)) {
             return Err(Error::invalid(format!(
                 "`{bad}` in `{text}` is not a store: write TENANT/STORE,STORE"
             )));
         }
-        Ok(Self::Tenant { tenant, stores: StoreScope::Only(stores) })
+        Ok(Self::Tenant { tenant: checked(tenant)?, stores: StoreScope::Only(stores) })
     }
+}
+
+fn checked(tenant: impl Into<String>) -> Result<String> {
+    let tenant = tenant.into();
+    if is_identifier(&tenant) {
+        return Ok(tenant);
+    }
+    Err(Error::invalid(format!("`{tenant}` is not a tenant: give its name without `/` or blanks around it")))
 }
 
 #[cfg(test)]
@@ -67,10 +68,11 @@ mod tests {
     #[test]
     fn parses_the_as_form() {
         assert_eq!(Principal::parse("a").ok(), Principal::tenant("a").ok());
-        let Ok(Principal::Tenant { stores: StoreScope::Only(stores), .. }) = Principal::parse("a/x,y") else {
+        let Ok(Principal::Tenant { stores: StoreScope::Only(stores), .. }) = Principal::parse("a/y,x,y")
+        else {
             panic!()
         };
-        assert_eq!(stores, ["x", "y"]);
+        assert_eq!(stores.into_iter().collect::<Vec<_>>(), ["x", "y"]);
         for bad in ["", "/x", "a/", "a/x,", "a/x/y"] {
             assert!(Principal::parse(bad).is_err(), "{bad:?}");
         }

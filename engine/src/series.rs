@@ -11,34 +11,35 @@ use arrow::datatypes::{Date32Type, Float64Type};
 use async_trait::async_trait;
 use chrono::NaiveDate;
 use domain::forecast::{DailySeries, SeriesKey, SeriesSet};
-use domain::ports::{TableVersions, Tables};
+use domain::ports::{Snapshots, Tables};
 use domain::principal::{Principal, StoreScope};
 use domain::{Error, Result};
 use futures::StreamExt;
 
-use crate::{Engine, query_error};
+use crate::{Engine, Limits, Session};
 
 const SALES: &str = "curated.sales";
 
 /// Reads series out of a lake.
 #[derive(Debug)]
 pub struct SeriesReader {
-    engine: Engine,
-    versions: Arc<dyn TableVersions>,
+    /// The operator's: one question reads all businesses, and the scope stands in its condition.
+    session: Session,
+    versions: Arc<dyn Snapshots>,
 }
 
 impl SeriesReader {
     /// A reader that asks `engine` at versions that `versions` tells.
     #[must_use]
-    pub fn new(engine: Engine, versions: Arc<dyn TableVersions>) -> Self {
-        Self { engine, versions }
+    pub fn new(engine: &Engine, versions: Arc<dyn Snapshots>) -> Self {
+        Self { session: engine.session(Principal::Operator), versions }
     }
 
     /// Gives `take` every batch of an answer.
     async fn each(&self, sql: &str, mut take: impl FnMut(&RecordBatch) -> Result<()>) -> Result<()> {
-        let mut answer = self.engine.query(sql).await?;
-        while let Some(batch) = answer.next().await {
-            take(&batch.map_err(query_error)?)?;
+        let mut answer = self.session.query(sql, Limits::default()).await?;
+        while let Some(batch) = answer.stream.next().await {
+            take(&batch?)?;
         }
         Ok(())
     }
@@ -47,7 +48,7 @@ impl SeriesReader {
 #[async_trait]
 impl Tables for SeriesReader {
     async fn daily_series(&self, principal: &Principal) -> Result<SeriesSet> {
-        let version = self.versions.table_version(SALES).await?;
+        let version = self.versions.newest_version(SALES).await?;
         let from = format!("curated.\"sales@{version}\" WHERE NOT _duplicate{}", scope(principal));
         let mut dense = Dense::default();
         let days = format!(
@@ -241,8 +242,8 @@ mod tests {
         assert_eq!(scope(&Principal::Operator), "");
         let tenant = |stores| Principal::Tenant { tenant: "o'neil' OR 'a' = 'a".to_owned(), stores };
         assert_eq!(scope(&tenant(StoreScope::All)), " AND tenant = 'o''neil'' OR ''a'' = ''a'");
-        let stores = StoreScope::Only(vec!["x".to_owned(), "y'".to_owned()]);
+        let stores = StoreScope::Only(["x".to_owned(), "y'".to_owned()].into());
         assert!(scope(&tenant(stores)).ends_with("AND store IN ('x', 'y''')"));
-        assert!(scope(&tenant(StoreScope::Only(Vec::new()))).ends_with("AND false"));
+        assert!(scope(&tenant(StoreScope::Only(std::collections::BTreeSet::new()))).ends_with("AND false"));
     }
 }

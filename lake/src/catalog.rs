@@ -1,10 +1,12 @@
-//! The lake as DataFusion's catalog: each look-up of a table gives its newest version, or the one asked for as `name@version`.
+//! The lake as DataFusion's catalog: each look-up of a table gives its newest version, or the one asked for as `name@version` or
+//! `name@instant`.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use datafusion::catalog::{CatalogProvider, SchemaProvider, TableProvider};
 use datafusion::common::{DataFusionError, Result as DfResult};
+use domain::civil;
 
 use crate::lake::Lake;
 use crate::provider::DeltaProvider;
@@ -51,17 +53,21 @@ impl SchemaProvider for LakeSchema {
     }
 
     async fn table(&self, name: &str) -> DfResult<Option<Arc<dyn TableProvider>>> {
-        let (base, version) = match name.split_once('@') {
-            Some((base, version)) => (base, Some(version.parse::<u64>())),
+        let (base, at) = match name.split_once('@') {
+            Some((base, at)) => (base, Some(at)),
             None => (name, None),
         };
         let Some(table) = self.lake.tables().get(&format!("{}.{base}", self.schema)) else { return Ok(None) };
         let external = |error: domain::Error| DataFusionError::External(Box::new(error));
-        let log = match version {
+        let log = match at.map(|at| (at.parse::<u64>(), civil::parse_instant(at))) {
             None => table.snapshot().await,
-            Some(Ok(version)) => table.snapshot_at(version).await,
-            Some(Err(_)) => Err(domain::Error::invalid(format!(
-                "`{name}`: write a version as a number, like \"{base}@12\""
+            Some((Ok(version), _)) => table.snapshot_at(version).await,
+            Some((_, Some(instant))) => match table.version_at(instant).await {
+                Ok(version) => table.snapshot_at(version).await,
+                Err(error) => Err(error),
+            },
+            Some(_) => Err(domain::Error::invalid(format!(
+                "`{name}`: write a version as a number, like \"{base}@12\", or as an instant, like \"{base}@2026-01-31T00:00:00Z\""
             ))),
         };
         let provider = DeltaProvider::new(

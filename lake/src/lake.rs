@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use domain::ports::TableVersions;
 use domain::{Error, Feed, Result};
 
 use crate::probe::probe_conditional_put;
@@ -116,12 +114,5 @@ impl Lake {
             }
         }
         Ok(false)
-    }
-}
-
-#[async_trait]
-impl TableVersions for Lake {
-    async fn table_version(&self, table: &str) -> Result<u64> {
-        Ok(self.table(table)?.snapshot().await?.version())
     }
 }

@@ -19,6 +19,7 @@ pub mod probe;
 mod provider;
 mod read;
 mod retry;
+mod snapshots;
 mod stage;
 pub mod store;
 pub mod table;

@@ -147,6 +147,23 @@ impl Log {
         self.store.read_commit_entry(version).await.map_err(|error| delta_error(&doing(), error))
     }
 
+    /// When a version was committed, in milliseconds since 1970, by its writer's clock; none once its entry was cleaned away.
+    ///
+    /// # Errors
+    /// Those of reaching the store; [`ErrorKind::Incompatible`] when the entry does not tell.
+    pub(crate) async fn committed_at(&self, version: u64) -> Result<Option<i64>> {
+        let Some(bytes) = self.read_entry(version).await? else { return Ok(None) };
+        let actions = get_actions(version, &bytes).map_err(|error| delta_error(&self.name, error))?;
+        let told = actions.iter().find_map(|action| match action {
+            Action::CommitInfo(info) => info.timestamp,
+            _ => None,
+        });
+        told.map(Some).ok_or_else(|| {
+            let what = format!("{}: version {version} does not tell when it was committed", self.name);
+            Error::new(ErrorKind::Incompatible, format!("{what}: read it by its number"))
+        })
+    }
+
     fn apply(&mut self, actions: Vec<Action>) {
         let version = self.version + 1;
         self.remember(version, &actions);

@@ -43,9 +43,10 @@ async fn write_file(
         let stats = FileStatistics::of(&batch, indexed).to_json();
         Ok((encode(&batch)?, stats))
     };
+    // Names grow with time: a period's files in the order of their names are in the order in which they were staged, and so are read.
+    let path = format!("{PERIOD}={period}/part-{}.snappy.parquet", Uuid::now_v7());
     let joined = tokio::task::spawn_blocking(encode).await;
     let (bytes, stats) = joined.map_err(|error| Error::internal(format!("encoding Parquet: {error}")))??;
-    let path = format!("{PERIOD}={period}/part-{}.snappy.parquet", Uuid::new_v4());
     let size_bytes = bytes.len() as u64;
     put(store, &path, bytes).await?;
     metrics::counter!("intellicartel_lake_written_bytes_total", "table" => definition.qualified_name())

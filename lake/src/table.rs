@@ -8,6 +8,7 @@ use deltalake::kernel::transaction::CommitProperties;
 use deltalake::logstore::LogStoreRef;
 use deltalake::operations::create::CreateBuilder;
 use deltalake::protocol::SaveMode;
+use domain::civil::{self, Micros};
 use domain::{Error, ErrorKind, Result};
 use tokio::sync::Mutex;
 
@@ -126,18 +127,25 @@ impl Table {
     /// # Errors
     /// Those of reaching the store, or [`ErrorKind::NotFound`] before the table is created.
     pub async fn snapshot(&self) -> Result<Log> {
-        retried(|| self.read_newest()).await
+        retried(|| self.read_newest(Log::clone)).await
     }
 
-    async fn read_newest(&self) -> Result<Log> {
+    /// The newest version.
+    ///
+    /// # Errors
+    /// As [`Self::snapshot`].
+    pub async fn newest_version(&self) -> Result<u64> {
+        retried(|| self.read_newest(Log::version)).await
+    }
+
+    async fn read_newest<T>(&self, of: impl Fn(&Log) -> T) -> Result<T> {
         let mut reader = self.reader.lock().await;
         if let Some(log) = reader.as_mut() {
             log.refresh().await?;
-            return Ok(log.clone());
+            return Ok(of(log));
         }
         let log = Log::load(&self.definition.qualified_name(), Arc::clone(&self.log_store), None).await?;
-        *reader = Some(log.clone());
-        Ok(log)
+        Ok(of(reader.insert(log)))
     }
 
     /// The state at an earlier version, as far as the log's retention reaches.
@@ -145,8 +153,46 @@ impl Table {
     /// # Errors
     /// [`ErrorKind::NotFound`] when that version cannot be read any more, or not yet.
     pub async fn snapshot_at(&self, version: u64) -> Result<Log> {
+        // Whoever asks for the newest version and then for its state finds it here.
+        if let Some(log) = self.reader.lock().await.as_ref().filter(|log| log.version() == version) {
+            return Ok(log.clone());
+        }
         let name = self.definition.qualified_name();
         retried(|| Log::load(&name, Arc::clone(&self.log_store), Some(version))).await
+    }
+
+    /// The newest version that was committed at `instant` or before, by the clocks of the writers, as far as the log's retention reaches.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] when there is none, or none that can be read any more.
+    pub async fn version_at(&self, instant: Micros) -> Result<u64> {
+        let log = self.snapshot().await?;
+        // Entries are cleaned away from the oldest on, so "cleaned away, or not later" holds up to some version and for none behind it.
+        let not_later = async |version: u64| -> Result<bool> {
+            let at = retried(|| log.committed_at(version)).await?;
+            Ok(at.is_none_or(|at_ms| at_ms.saturating_mul(1_000) <= instant))
+        };
+        let (mut first, mut beyond) = (0, log.version() + 1);
+        while first < beyond {
+            let middle = first + (beyond - first) / 2;
+            if not_later(middle).await? {
+                first = middle + 1;
+            } else {
+                beyond = middle;
+            }
+        }
+        let found = first.checked_sub(1);
+        if let Some(version) = found
+            && retried(|| log.committed_at(version)).await?.is_some()
+        {
+            return Ok(version);
+        }
+        let (name, at) = (self.definition.qualified_name(), civil::format_instant(instant));
+        let message = match found {
+            None => format!("{name} did not exist yet at {at}"),
+            Some(_) => format!("{name} at {at} cannot be read any more: its log does not reach so far back"),
+        };
+        Err(Error::new(ErrorKind::NotFound, message))
     }
 
     /// Commits a plan through the table's one committer. A checkpoint is made in the background once it is due.

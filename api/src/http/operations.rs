@@ -7,6 +7,8 @@ use axum::Extension;
 use axum::extract::{RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use domain::Principal;
+use engine::Limits;
 use serde_json::json;
 
 use super::envelope::{Failure, Meta, success};
@@ -29,11 +31,10 @@ pub(super) async fn ready(
     RawQuery(query): RawQuery,
     Extension(context): Extension<RequestContext>,
 ) -> Response {
-    let lake = tokio::time::timeout(CHECK_TIMEOUT, state.engine.query(LAKE_CHECK)).await;
-    let lake = match lake {
-        Ok(Ok(_)) => "ok".to_owned(),
-        Ok(Err(error)) => error.to_string(),
-        Err(_) => format!("no answer within {} s", CHECK_TIMEOUT.as_secs()),
+    let limits = Limits { timeout: Some(CHECK_TIMEOUT), ..Limits::default() };
+    let lake = match state.engine.session(Principal::Operator).query(LAKE_CHECK, limits).await {
+        Ok(_) => "ok".to_owned(),
+        Err(error) => error.to_string(),
     };
     let serving = if state.shutdown.is_cancelled() { "shutting down" } else { "ok" }.to_owned();
     let checks = BTreeMap::from([("lake", lake), ("serving", serving)]);

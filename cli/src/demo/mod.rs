@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use domain::ids::Pipeline;
 use domain::ports::Append as _;
-use domain::{Error, ErrorKind, Feed, Result};
-use engine::{Output, write_output};
+use domain::{Error, ErrorKind, Feed, Principal, Result};
+use engine::{Limits, Output, write_output};
 use ingest::kafka::KafkaConfig;
 use ingest::pipeline;
 use ingest::produce::ProduceOptions;
@@ -110,8 +110,9 @@ async fn prepared_lake(config: &Config, load: &Load, reset: bool) -> Result<Arc<
 async fn refuse_others(lake: &Arc<Lake>) -> Result<()> {
     let query = format!("SELECT DISTINCT tenant FROM curated.sales WHERE tenant <> '{TENANT}' LIMIT 1");
     let mut others = Vec::new();
-    let answer = wire::engine(Arc::clone(lake))?.query(&query).await?;
-    if write_output(answer, Output::Csv, &mut others).await? == 0 {
+    let session = wire::engine(Arc::clone(lake))?.session(Principal::Operator);
+    let answer = session.query(&query, Limits::default()).await?;
+    if write_output(answer, Output::Csv, &mut others).await?.rows == 0 {
         return Ok(());
     }
     Err(Error::new(
@@ -210,7 +211,8 @@ const TOTALS: &str = "SELECT tenant, store, count(*) AS rows, sum(quantity) AS u
 currency, min(occurred_at) AS first_sale, max(occurred_at) AS last_sale FROM curated.sales GROUP BY tenant, store, currency ORDER BY tenant, store, currency";
 
 async fn summary(lake: Arc<Lake>) -> Result<()> {
-    let answer = wire::engine(lake)?.query(TOTALS).await?;
+    let session = wire::engine(lake)?.session(Principal::Operator);
+    let answer = session.query(TOTALS, Limits::default()).await?;
     write_output(answer, Output::Table, &mut std::io::stdout()).await.map(|_| ())
 }
 

@@ -1,6 +1,6 @@
 //! `curated.{feed}`: every record of a feed, a physical row each.
 
-use domain::Feed;
+use domain::{Feed, TableScope};
 
 use super::{Retention, TableDefinition};
 
@@ -15,5 +15,8 @@ pub fn feed_table(feed: Feed) -> TableDefinition {
         indexed_texts: &["tenant", "store", "sku"],
         clustering: feed.clustering(),
         retention: Retention { deleted_file_days: 1 },
+        scope: match feed {
+            Feed::Sales => TableScope::TenantAndStores,
+        },
     }
 }

@@ -1,5 +1,7 @@
 //! `raw.dead_letters`: records that no feed could take.
 
+use domain::TableScope;
+
 use super::{Retention, TableDefinition};
 
 /// The table of dead letters.
@@ -13,5 +15,6 @@ pub fn dead_letters() -> TableDefinition {
         indexed_texts: &["_topic", "feed", "error_class"],
         clustering: &["_topic", "_log", "_partition", "_offset"],
         retention: Retention { deleted_file_days: 1 },
+        scope: TableScope::OperatorOnly,
     }
 }

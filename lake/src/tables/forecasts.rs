@@ -11,6 +11,7 @@ use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::DataType;
 use chrono::{Datelike, NaiveDate};
 use domain::forecast::{DayForecast, ForecastRun, QUANTILE_COLUMNS, SeriesForecast};
+use domain::scope::TableScope;
 use domain::table::{Column, arrow_schema, timestamp};
 use domain::{Error, Result};
 
@@ -78,6 +79,7 @@ pub fn forecasts() -> TableDefinition {
         indexed_texts: &["tenant", "store", "sku", "model_version"],
         clustering: &["tenant", "store", "sku", "forecast_date"],
         retention: Retention { deleted_file_days: 7 },
+        scope: TableScope::TenantAndStores,
     }
 }
 

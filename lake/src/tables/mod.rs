@@ -4,8 +4,8 @@ mod curated;
 mod dead_letters;
 mod forecasts;
 
-use domain::Feed;
 use domain::table::Column;
+use domain::{Feed, TableScope};
 
 pub use curated::feed_table;
 pub use dead_letters::dead_letters;
@@ -39,6 +39,8 @@ pub struct TableDefinition {
     pub clustering: &'static [&'static str],
     /// How long removed files stay.
     pub retention: Retention,
+    /// For whom the rows are.
+    pub scope: TableScope,
 }
 
 impl TableDefinition {

@@ -1,0 +1,112 @@
+//! Who sees which rows, columns and tables.
+
+use domain::ErrorKind;
+use engine::Engine;
+
+use crate::support::{self, Row, folder, refused, rows, settings};
+
+async fn small_lake(folder: &std::path::Path) -> Engine {
+    let row = |tenant, store, sku: &str, quantity| Row {
+        tenant,
+        store,
+        sku: sku.to_owned(),
+        category: None,
+        quantity,
+        day: quantity,
+    };
+    let commits = [
+        vec![row("a", "x", "1", 1), row("b", "x", "2", 10), row("a", "y", "3", 3)],
+        vec![row("a", "z", "4", 40), row("ab", "x", "5", 50), row("b", "y", "6", 60)],
+    ];
+    support::engine(&support::lake(folder, &commits, |_| true).await, settings())
+}
+
+#[tokio::test]
+async fn each_principal_sees_its_own_rows() {
+    let folder = folder();
+    let engine = small_lake(folder.path()).await;
+    let skus = "SELECT string_agg(sku, ' ' ORDER BY sku) FROM sales";
+    for (who, expected) in [
+        ("operator", "1 2 3 4 5 6"),
+        ("a", "1 3 4"),
+        ("a/x", "1"),
+        ("a/x,z", "1 4"),
+        ("a/nowhere", "\"\""),
+        ("ab", "5"),
+        ("b/y", "6"),
+        ("nobody", "\"\""),
+    ] {
+        assert_eq!(rows(&engine, who, skus).await, expected, "{who}");
+    }
+}
+
+#[tokio::test]
+async fn the_tenants_column_and_the_operators_tables_are_hidden() {
+    let folder = folder();
+    let engine = small_lake(folder.path()).await;
+    let tables = "SELECT table_schema || '.' || table_name FROM information_schema.tables WHERE table_schema <> 'information_schema' ORDER BY 1";
+    assert_eq!(rows(&engine, "operator", tables).await, "curated.sales;raw.dead_letters");
+    assert_eq!(rows(&engine, "a", tables).await, "curated.sales");
+    let columns = "SELECT count(*), sum(CASE WHEN column_name = 'tenant' THEN 1 ELSE 0 END) FROM information_schema.columns WHERE table_name = 'sales'";
+    let all = domain::Feed::Sales.columns().len() + 1;
+    assert_eq!(rows(&engine, "operator", columns).await, format!("{all},1"));
+    assert_eq!(rows(&engine, "a/x", columns).await, format!("{},0", all - 1));
+    assert_eq!(rows(&engine, "operator", "SELECT count(DISTINCT tenant) FROM sales").await, "3");
+    assert_eq!(rows(&engine, "operator", "SELECT count(*) FROM raw.dead_letters").await, "0");
+    assert_eq!(rows(&engine, "a", "SELECT count(*) FROM information_schema.schemata").await, "1");
+}
+
+#[tokio::test]
+async fn what_is_hidden_is_told_like_what_does_not_exist() {
+    let folder = folder();
+    let engine = small_lake(folder.path()).await;
+    for (hidden, absent) in [
+        ("SELECT * FROM raw.dead_letters", "SELECT * FROM rax.dead_letters"),
+        ("SELECT * FROM as_of('raw.dead_letters', 0)", "SELECT * FROM as_of('rax.dead_letters', 0)"),
+        ("SELECT tenant FROM sales", "SELECT tenanx FROM sales"),
+        ("SELECT * FROM information_schema.df_settings", "SELECT * FROM information_schema.dx_settings"),
+    ] {
+        let (hidden, absent) = (refused(&engine, "a", hidden).await, refused(&engine, "a", absent).await);
+        assert_eq!(hidden.kind(), absent.kind());
+        let absent =
+            absent.to_string().replace("rax", "raw").replace("tenanx", "tenant").replace("dx_", "df_");
+        assert_eq!(hidden.to_string(), absent);
+    }
+}
+
+#[tokio::test]
+async fn nobody_writes() {
+    let folder = folder();
+    let engine = small_lake(folder.path()).await;
+    let stolen = folder.path().join("stolen.csv");
+    for who in ["operator", "a"] {
+        for sql in [
+            format!("COPY sales TO '{}'", stolen.display()),
+            "SET datafusion.execution.batch_size = 1".to_owned(),
+            "DELETE FROM sales".to_owned(),
+            "CREATE VIEW v AS SELECT 1".to_owned(),
+        ] {
+            assert_eq!(refused(&engine, who, &sql).await.kind(), ErrorKind::Invalid, "{who}: {sql}");
+        }
+    }
+    assert!(!stolen.exists());
+    assert!(rows(&engine, "operator", "EXPLAIN ANALYZE SELECT * FROM sales").await.contains("output_rows"));
+}
+
+#[tokio::test]
+async fn a_tenant_reads_no_place_when_a_file_is_gone() {
+    let folder = folder();
+    let engine = small_lake(folder.path()).await;
+    let table = folder.path().join("lake/curated/sales");
+    for period in std::fs::read_dir(&table).expect("the table's folder") {
+        let period = period.expect("an entry").path();
+        if period.file_name().is_some_and(|name| name.to_string_lossy().starts_with("period=")) {
+            std::fs::remove_dir_all(period).expect("the files are deleted");
+        }
+    }
+    let error = refused(&engine, "a", "SELECT * FROM sales").await;
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert_eq!(error.to_string(), "curated.sales cannot be read at the moment: try again later");
+    let operators = refused(&engine, "operator", "SELECT * FROM sales").await.to_string();
+    assert!(operators.contains("parquet"), "{operators}");
+}

@@ -1,0 +1,23 @@
+//! The port through which others learn which versions a table has, and for whom its rows are.
+
+use async_trait::async_trait;
+use domain::civil::Micros;
+use domain::ports::Snapshots;
+use domain::{Result, TableScope};
+
+use crate::lake::Lake;
+
+#[async_trait]
+impl Snapshots for Lake {
+    fn scope(&self, table: &str) -> Option<TableScope> {
+        self.tables().get(table).map(|table| table.definition().scope)
+    }
+
+    async fn newest_version(&self, table: &str) -> Result<u64> {
+        self.table(table)?.newest_version().await
+    }
+
+    async fn version_at(&self, table: &str, instant: Micros) -> Result<u64> {
+        self.table(table)?.version_at(instant).await
+    }
+}
