@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use lake::LakeOptions;
 use tests::process::Process;
 use tests::stream::{self, Stream};
 use tests::verify::Report;
@@ -28,8 +29,9 @@ fn world_with_records(count: i64) -> World {
 fn await_rows(world: &World, ingest: &mut Process, at_least: u64) {
     let begun = Instant::now();
     loop {
-        let lake = world.lake();
-        let log = world.block_on(lake.table("curated.sales").expect("ours").snapshot());
+        // Until ingest has created it there is no lake, or no table.
+        let lake = world.try_lake(LakeOptions::Read);
+        let log = lake.and_then(|lake| world.block_on(lake.table("curated.sales")?.snapshot()));
         let position: i64 = log
             .iter()
             .flat_map(|log| log.transactions())
