@@ -116,7 +116,7 @@ impl Store {
             return Err(Error::new(
                 ErrorKind::NotFound,
                 format!(
-                    "lake.root `{}` is not there: mend it, or let `ingest` create the lake",
+                    "there is no folder lake.root = `{}`: mend it, or let `ingest` create the lake",
                     path.display()
                 ),
             ));

@@ -31,7 +31,7 @@ enum Fault {
     LoseAnswer,
     /// 503, nothing is done.
     Unavailable,
-    /// 409, nothing is done.
+    /// 409, nothing is done; only for writes, as S3 gives it. A read gets 503.
     Conflict,
     /// The request comes late.
     Delay,
@@ -120,7 +120,11 @@ impl State {
 
     async fn answer(&self, request: Request<Incoming>) -> Answer {
         self.requests.fetch_add(1, Ordering::Relaxed);
-        let fault = self.draw();
+        let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+        let fault = match self.draw() {
+            Some(Fault::Conflict) if is_read => Some(Fault::Unavailable),
+            other => other,
+        };
         if let Some(at) = fault.and_then(|fault| FAULTS.iter().position(|known| *known == fault)) {
             self.spoilt[at].fetch_add(1, Ordering::Relaxed);
         }

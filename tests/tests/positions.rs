@@ -29,9 +29,9 @@ fn world_with_records(count: i64) -> World {
 fn await_rows(world: &World, ingest: &mut Process, at_least: u64) {
     let begun = Instant::now();
     loop {
-        let log = world
-            .try_lake(LakeOptions::Read)
-            .and_then(|lake| world.block_on(lake.table("curated.sales").expect("ours").snapshot()));
+        // Until ingest has created it there is no lake, or no table.
+        let lake = world.try_lake(LakeOptions::Read);
+        let log = lake.and_then(|lake| world.block_on(lake.table("curated.sales")?.snapshot()));
         let position: i64 = log
             .iter()
             .flat_map(|log| log.transactions())

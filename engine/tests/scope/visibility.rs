@@ -45,8 +45,8 @@ async fn the_tenants_column_and_the_operators_tables_are_hidden() {
     let folder = folder();
     let engine = small_lake(folder.path()).await;
     let tables = "SELECT table_schema || '.' || table_name FROM information_schema.tables WHERE table_schema <> 'information_schema' ORDER BY 1";
-    assert_eq!(rows(&engine, "operator", tables).await, "curated.sales;raw.dead_letters");
-    assert_eq!(rows(&engine, "a", tables).await, "curated.sales");
+    assert_eq!(rows(&engine, "operator", tables).await, "curated.sales;marts.forecasts;raw.dead_letters");
+    assert_eq!(rows(&engine, "a", tables).await, "curated.sales;marts.forecasts");
     let columns = "SELECT count(*), sum(CASE WHEN column_name = 'tenant' THEN 1 ELSE 0 END) FROM information_schema.columns WHERE table_name = 'sales'";
     let all = domain::Feed::Sales.columns().len() + 1;
     assert_eq!(rows(&engine, "operator", columns).await, format!("{all},1"));
