@@ -4,7 +4,6 @@
 use std::path::Path;
 
 use serde_json::{Value, json};
-use tests::service;
 use tests::world::World;
 
 const HORIZON: u64 = 28;
@@ -26,7 +25,7 @@ fn every_article_gets_a_calibrated_forecast_that_stands_once() {
     let refused = world.run(&["forecast", "run"]).expect_failure(&["curated.sales holds no sales", "ingest"]);
     assert_eq!(refused.status.code(), Some(1));
 
-    let file = format!("{}/online_retail_ii/online_retail.csv.xz", service("INTELLICARTEL_DATA"));
+    let file = format!("{}/../demo/online_retail.csv.xz", env!("CARGO_MANIFEST_DIR"));
     let map = format!("{}/../demo/online_retail_ii.toml", env!("CARGO_MANIFEST_DIR"));
     let _produced = world.run(&["produce", "sales", "--file", &file, "--map", &map]).expect_success();
     world.ingest_to_the_end();

@@ -160,7 +160,7 @@ fn settings_that_are_not_known_or_not_usable() {
         assert_eq!(world.run(&UNTIL_END).expect_failure(&[word]).status.code(), Some(2));
     }
     let world = World::on_folder();
-    let _ = world.run(&["sql", "SELECT 1"]).expect_failure(&["lake.root", "is not there"]);
+    let _ = world.run(&["sql", "SELECT 1"]).expect_failure(&["there is no folder lake.root"]);
     let world = world_with_records(3);
     world.ingest_to_the_end();
     let _ = world.run(&["sql", "DELETE FROM curated.sales"]).expect_failure(&["DML"]);

@@ -53,7 +53,7 @@ async fn the_tenants_column_and_the_operators_tables_are_hidden() {
     assert_eq!(rows(&engine, "a/x", columns).await, format!("{},0", all - 1));
     assert_eq!(rows(&engine, "operator", "SELECT count(DISTINCT tenant) FROM sales").await, "3");
     assert_eq!(rows(&engine, "operator", "SELECT count(*) FROM raw.dead_letters").await, "0");
-    assert_eq!(rows(&engine, "a", "SELECT count(*) FROM information_schema.schemata").await, "1");
+    assert_eq!(rows(&engine, "a", "SELECT count(*) FROM information_schema.schemata").await, "2");
 }
 
 #[tokio::test]
