@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::compute::filter_record_batch;
+use arrow::compute::{concat_batches, filter_record_batch};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int32Type, Int64Type};
 use arrow_array::{BooleanArray, RecordBatch};
@@ -186,9 +186,11 @@ async fn without(
             modified_ms: file.written_at / 1_000,
             stats: None,
         };
-        for rows in read_file(&store, &active, &[]).await? {
-            kept.push((file.period.clone(), filter(&rows, coordinates)?));
-        }
+        let rows = read_file(&store, &active, &[]).await?;
+        let Some(first) = rows.first() else { continue };
+        let rows =
+            concat_batches(&first.schema(), &rows).map_err(|error| Error::internal(error.to_string()))?;
+        kept.push((file.period.clone(), filter(&rows, coordinates)?));
     }
     write_files(&store, table.definition(), kept).await
 }

@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use arrow_array::types::Date32Type;
 use arrow_array::{ArrayRef, BooleanArray};
 use arrow_schema::{DataType, Field, SchemaRef, TimeUnit};
 use async_trait::async_trait;
@@ -166,6 +167,10 @@ fn scalar(value: &Value, data_type: &DataType, is_max: bool) -> Option<ScalarVal
             value.as_i64().and_then(|v| i32::try_from(v).ok()).map(|v| ScalarValue::Int32(Some(v)))
         }
         DataType::Int64 => value.as_i64().map(|v| ScalarValue::Int64(Some(v))),
+        DataType::Date32 => {
+            let date: chrono::NaiveDate = value.as_str()?.parse().ok()?;
+            Some(ScalarValue::Date32(Some(Date32Type::from_naive_date(date))))
+        }
         DataType::Timestamp(TimeUnit::Microsecond, zone) => {
             let instant = DateTime::parse_from_rfc3339(value.as_str()?).ok()?.timestamp_micros();
             let widened = if is_max { instant.checked_add(1_000)? } else { instant };
