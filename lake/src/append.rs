@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use deltalake::kernel::{Action, Add};
+use deltalake::kernel::{Action, Add, Remove};
 use deltalake::protocol::{DeltaOperation, SaveMode};
 use domain::ids::Pipeline;
 use domain::ports::{Append, Batch, CommitOutcome, RegisterLog, StagedFile};
@@ -18,7 +18,7 @@ use uuid::Uuid;
 use crate::commit::{Decision, Outcome, Plan, Proposal};
 use crate::lake::Lake;
 use crate::letters;
-use crate::log::Log;
+use crate::log::{ActiveFile, Log};
 use crate::stage::write_files;
 use crate::tables::PERIOD;
 
@@ -192,6 +192,19 @@ pub(crate) fn add(file: &StagedFile, data_change: bool) -> Add {
         stats: Some(file.stats.clone()),
         ..Add::default()
     }
+}
+
+/// The Remove of a file; `data_change` tells whether its rows go, or stand in files that are added with it.
+pub(crate) fn remove(file: &ActiveFile, data_change: bool) -> Action {
+    Action::Remove(Remove {
+        path: file.path.clone(),
+        data_change,
+        deletion_timestamp: Some(civil::now() / 1_000),
+        extended_file_metadata: Some(true),
+        partition_values: Some([(PERIOD.to_owned(), Some(file.period.clone()))].into()),
+        size: i64::try_from(file.size_bytes).ok(),
+        ..Remove::default()
+    })
 }
 
 struct RegisterPlan {

@@ -12,15 +12,15 @@ use arrow::compute::{concat_batches, filter_record_batch};
 use arrow_array::cast::AsArray;
 use arrow_array::{BooleanArray, RecordBatch};
 use async_trait::async_trait;
-use deltalake::kernel::{Action, Remove};
+use deltalake::kernel::Action;
 use deltalake::protocol::{DeltaOperation, SaveMode};
 use domain::forecast::{ForecastRun, SeriesForecast};
 use domain::ports::{ForecastSink, StagedFile, WrittenForecasts};
-use domain::{Error, ErrorKind, Result, civil};
+use domain::{Error, ErrorKind, Result};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::append::{MAX_BATCH_AGE, add_action, append_operation, too_old};
+use crate::append::{MAX_BATCH_AGE, add_action, append_operation, remove, too_old};
 use crate::commit::{Decision, Outcome, Plan, Proposal};
 use crate::lake::Lake;
 use crate::log::{ActiveFile, Log};
@@ -113,7 +113,7 @@ impl Plan for ReplacePlan<'_> {
             let Some(Find::Rows { replaced, kept }) = self.finds.get(&file.path) else { continue };
             removes = true;
             self.replaced_rows += replaced;
-            actions.push(remove_action(file));
+            actions.push(remove(file, true));
             actions.extend(kept.iter().map(add_action));
             written.extend(kept.iter().cloned());
         }
@@ -183,16 +183,4 @@ fn ours(rows: &RecordBatch, version: &str) -> Result<BooleanArray> {
     let column =
         column.ok_or_else(|| Error::internal(format!("a file of forecasts lacks {MODEL_VERSION}")))?;
     Ok(column.iter().map(|found| Some(found == Some(version))).collect())
-}
-
-fn remove_action(file: &ActiveFile) -> Action {
-    Action::Remove(Remove {
-        path: file.path.clone(),
-        data_change: true,
-        deletion_timestamp: Some(civil::now() / 1_000),
-        extended_file_metadata: Some(true),
-        partition_values: Some([(PERIOD.to_owned(), Some(file.period.clone()))].into()),
-        size: i64::try_from(file.size_bytes).ok(),
-        ..Remove::default()
-    })
 }

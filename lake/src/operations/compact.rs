@@ -12,16 +12,16 @@ use arrow::compute::{SortColumn, concat, interleave_record_batch, lexsort_to_ind
 use arrow_array::{Array, RecordBatch, new_null_array};
 use arrow_schema::SchemaRef;
 use async_trait::async_trait;
-use deltalake::kernel::{Action, Remove};
+use deltalake::kernel::Action;
 use deltalake::protocol::DeltaOperation;
 use domain::ports::StagedFile;
-use domain::{Error, ErrorKind, Result, civil};
+use domain::{Error, ErrorKind, Result};
 use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
 use uuid::Uuid;
 
-use crate::append::{MAX_BATCH_AGE, add, too_old};
+use crate::append::{MAX_BATCH_AGE, add, remove, too_old};
 use crate::commit::{Decision, Outcome, Plan, Proposal};
 use crate::log::{ActiveFile, Log};
 use crate::read::read_file;
@@ -216,18 +216,6 @@ impl<'a> CompactPlan<'a> {
             }
         }
     }
-
-    fn remove(&self, file: &ActiveFile) -> Action {
-        Action::Remove(Remove {
-            path: file.path.clone(),
-            data_change: false,
-            deletion_timestamp: Some(civil::now() / 1_000),
-            extended_file_metadata: Some(true),
-            partition_values: Some([(PERIOD.to_owned(), Some(file.period.clone()))].into()),
-            size: i64::try_from(file.size_bytes).ok(),
-            ..Remove::default()
-        })
-    }
 }
 
 #[async_trait]
@@ -243,7 +231,7 @@ impl Plan for CompactPlan<'_> {
         if let Some(reason) = too_old(&self.staged, MAX_BATCH_AGE) {
             return Ok(Decision::Drop(reason));
         }
-        let removes = self.files.iter().map(|file| self.remove(file));
+        let removes = self.files.iter().map(|file| remove(file, false));
         let adds = self.staged.iter().map(|file| Action::Add(add(file, false)));
         Ok(Decision::Commit(Box::new(Proposal {
             actions: removes.chain(adds).collect(),
