@@ -42,10 +42,21 @@ pub async fn ensure(root: &Arc<dyn ObjectStore>, url: &Url) -> Result<()> {
     match root.put_opts(&key, PutPayload::from(text), PutMode::Create.into()).await {
         Ok(_) => Ok(()),
         Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
-            check(root, url).await
+            check(root, url).await.map_err(unexplained_conflict)
         }
         Err(error) => Err(store_error(KEY, error)),
     }
+}
+
+/// A store may report a conflict while it is busy, although nobody created the key: that is a call to make again.
+fn unexplained_conflict(error: Error) -> Error {
+    if error.kind() != ErrorKind::NotFound {
+        return error;
+    }
+    Error::new(
+        ErrorKind::Unavailable,
+        format!("the store reports a conflict for {KEY}, but nothing stands there: is it healthy?"),
+    )
 }
 
 /// Checks the layout that is there.

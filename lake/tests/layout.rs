@@ -60,6 +60,24 @@ async fn is_refused(folder: &Path, words: &[&str]) {
     assert_eq!(error.kind(), ErrorKind::Incompatible, "{error}");
 }
 
+/// A dangling link is a key that cannot be created and is not there: what S3 shows for a moment when it answers 409 to a create.
+#[tokio::test]
+async fn a_conflict_that_nobody_caused_is_tried_again() {
+    let folder = folder();
+    let layout = folder.path().join("lake/_layout.json");
+    std::fs::create_dir_all(folder.path().join("lake")).expect("a folder");
+    std::os::unix::fs::symlink(folder.path().join("nowhere"), &layout).expect("a link");
+    let error = refusal(folder.path()).await;
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    assert!(error.to_string().contains("reports a conflict"), "{error}");
+
+    let (lake, ()) = tokio::join!(open(folder.path()), async {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        std::fs::remove_file(&layout).expect("removed");
+    });
+    assert!(lake.exists().await.expect("it can be asked"));
+}
+
 #[tokio::test]
 async fn another_layout_is_refused_by_its_number() {
     let folder = folder();
