@@ -1,4 +1,4 @@
-//! The network faces. Today HTTP, with what operators ask a process for.
+//! The network faces. Today HTTP: questions in SQL, forecasts, and what operators ask a process for.
 //!
 //! Until identity comes, the server listens on the loopback only.
 
@@ -10,23 +10,45 @@ use std::time::Duration;
 
 use domain::{Error, ErrorKind, Result};
 use engine::Engine;
+use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 /// Requests that are under way at a shutdown have so long to end.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(20);
 
+/// Answers that are held in memory at once.
+const ANSWERS_AT_ONCE: usize = 8;
+
 /// What the routes share.
 #[derive(Debug, Clone)]
 pub struct ApiState {
     /// Answers questions.
-    pub engine: Arc<Engine>,
+    engine: Engine,
     /// The version that every answer names.
-    pub version: &'static str,
+    version: &'static str,
     /// Renders the process's metrics.
-    pub metrics: metrics_exporter_prometheus::PrometheusHandle,
+    metrics: PrometheusHandle,
     /// Set once a shutdown began: the process is not ready any more.
-    pub shutdown: CancellationToken,
+    shutdown: CancellationToken,
+    /// For each answer that is held in memory; those that find none wait.
+    turns: Arc<Semaphore>,
+    newest_sales: Arc<http::NewestSales>,
+}
+
+impl ApiState {
+    /// The state of a server that begins.
+    #[must_use]
+    pub fn new(
+        engine: Engine,
+        version: &'static str,
+        metrics: PrometheusHandle,
+        shutdown: CancellationToken,
+    ) -> Self {
+        let turns = Arc::new(Semaphore::new(ANSWERS_AT_ONCE));
+        Self { engine, version, metrics, shutdown, turns, newest_sales: Arc::default() }
+    }
 }
 
 /// Binds `listen`, an address of the loopback.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use domain::Result;
+use domain::{Error, Result};
 use lake::{Lake, LakeOptions};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio_util::sync::CancellationToken;
@@ -24,11 +24,8 @@ pub(crate) async fn http(
     shutdown: CancellationToken,
 ) -> Result<()> {
     let listener = api::bind(&config.http.listen).await?;
-    let engine = Arc::new(wire::engine(lake)?);
-    let state = api::ApiState { engine, version: env!("CARGO_PKG_VERSION"), metrics, shutdown };
-    eprintln!(
-        "http://{} answers /livez, /readyz?verbose, /metrics and /version; Ctrl-C ends it",
-        config.http.listen
-    );
+    let state = api::ApiState::new(wire::engine(lake)?, env!("CARGO_PKG_VERSION"), metrics, shutdown);
+    let address = listener.local_addr().map_err(|error| Error::internal(format!("http: {error}")))?;
+    eprintln!("http://{address} answers; Ctrl-C ends it");
     api::serve(listener, state).await
 }

@@ -1,8 +1,9 @@
 //! What the end-to-end tests share: the servers' addresses, the binary as a process, an even stream of records with known bad ones among them, an
-//! independent reading of the tables in Python, and a proxy that spoils the way to S3.
+//! independent reading of the tables in Python, a client of the HTTP server, and a proxy that spoils the way to S3.
 
 pub mod process;
 pub mod proxy;
+pub mod server;
 pub mod stream;
 pub mod verify;
 pub mod world;

@@ -83,9 +83,16 @@ impl World {
     /// Starts the binary.
     #[must_use]
     pub fn start(&self, arguments: &[&str]) -> Process {
+        self.start_with(arguments, &[])
+    }
+
+    /// Starts the binary with further variables in its environment.
+    #[must_use]
+    pub fn start_with(&self, arguments: &[&str], settings: &[(&str, &str)]) -> Process {
         let mut command = Command::new(binary());
         command.args(arguments).current_dir(self.folder.path());
         command.envs(self.settings.iter().map(|(variable, value)| (variable, value)));
+        command.envs(settings.iter().copied());
         Process::start(command, self.folder.path())
     }
 
@@ -180,6 +187,17 @@ impl World {
             allow_http: true,
         };
         self.block_on(Lake::open(&StoreSettings { root: self.root.clone(), s3 }, options))
+    }
+
+    /// The newest version of the sales' table.
+    ///
+    /// # Panics
+    /// When it cannot be read.
+    #[must_use]
+    pub fn sales_version(&self) -> u64 {
+        let lake = self.lake();
+        let table = lake.table("curated.sales").expect("ours");
+        self.block_on(table.snapshot()).expect("a state").version()
     }
 
     /// What the table knows of the topic.

@@ -1,11 +1,8 @@
 //! The demo: one command from nothing to an answer, the same totals when it runs twice, and no half-filled lake taken for a whole one.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use tests::process::Process;
 use tests::verify::Report;
 use tests::world::{PATIENCE, World};
 
@@ -63,49 +60,4 @@ fn on_real_servers_a_cut_off_load_is_refused_until_it_is_reset() {
     let report = Report::of(&world);
     report.expect_exact();
     assert_eq!((report.number("rows"), report.text("quantity")), (1_067_371, "10608492.000"));
-}
-
-#[test]
-fn http_answers_in_its_envelope_on_the_loopback_only() {
-    let mut world = World::on_folder();
-    world.create_topic(1);
-    world.ingest_to_the_end();
-    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let address = free.local_addr().expect("its address").to_string();
-    world.set("INTELLICARTEL__HTTP__LISTEN", &address);
-    let _ = world.run(&["serve"]).expect_failure(&["http.listen", &address]);
-    drop(free);
-    let mut server = world.start(&["serve"]);
-    let live = answer(&address, "/livez", &mut server);
-    assert!(live.starts_with("HTTP/1.1 200") && live.contains(r#""success":true"#), "{live}");
-    let ready = answer(&address, "/readyz?verbose", &mut server);
-    assert!(ready.starts_with("HTTP/1.1 200") && ready.contains(r#""lake":"ok""#), "{ready}");
-    let metrics = answer(&address, "/metrics", &mut server);
-    assert!(metrics.contains("intellicartel_http_requests_total"), "{metrics}");
-    let missing = answer(&address, "/nowhere", &mut server);
-    assert!(missing.starts_with("HTTP/1.1 404") && missing.contains(r#""code":"NOT_FOUND""#), "{missing}");
-    assert!(missing.contains("x-request-id"), "{missing}");
-    server.signal("TERM");
-    let _ = server.finish(PATIENCE).expect_success();
-    world.set("INTELLICARTEL__HTTP__LISTEN", "0.0.0.0:8080");
-    let _ = world.run(&["serve"]).expect_failure(&["http.listen", "127.0.0.1"]);
-}
-
-/// The whole answer to a GET, once the server listens.
-fn answer(address: &str, path: &str, server: &mut Process) -> String {
-    let begun = Instant::now();
-    let mut stream = loop {
-        match TcpStream::connect(address) {
-            Ok(stream) => break stream,
-            Err(error) => {
-                assert!(begun.elapsed() < PATIENCE && server.is_running(), "{error}: {}", server.log())
-            }
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    };
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).expect("the request is sent");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("the answer is text");
-    answer
 }

@@ -68,6 +68,7 @@ pub(super) async fn measured(request: Request, next: Next) -> Response {
     let begun = Instant::now();
     let route = request.extensions().get::<MatchedPath>().map_or("unknown", MatchedPath::as_str).to_owned();
     let method = request.method().to_string();
+    let _flight = InFlight::begin(route.clone());
     let response = next.run(request).await;
     let labels = [("route", route), ("method", method), ("status", response.status().as_u16().to_string())];
     metrics::counter!("intellicartel_http_requests_total", &labels).increment(1);
@@ -75,8 +76,25 @@ pub(super) async fn measured(request: Request, next: Next) -> Response {
     response
 }
 
+/// A request that is being answered, counted in a gauge until it is answered or its client has left.
+struct InFlight(metrics::Gauge);
+
+impl InFlight {
+    fn begin(route: String) -> Self {
+        let gauge = metrics::gauge!("intellicartel_http_requests_in_flight", "route" => route);
+        gauge.increment(1.0);
+        Self(gauge)
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
+    }
+}
+
 /// An answer that [`around`] puts into its envelope.
-fn outside(failure: Failure) -> Response {
+pub(super) fn outside(failure: Failure) -> Response {
     let mut response = failure.status.into_response();
     response.extensions_mut().insert(failure);
     response
@@ -96,6 +114,5 @@ pub(super) fn panicked(panic: Box<dyn Any + Send>) -> Response {
     let what = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let what = what.or_else(|| panic.downcast_ref::<String>().cloned());
     tracing::error!(what, "a handler panicked");
-    let message = "something went wrong here; the log has the cause under this request's id";
-    outside(Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL", message))
+    outside(Failure::defect())
 }

@@ -1,15 +1,26 @@
 //! Routes, one file for each subject, and what all of them share: envelope, request ids, time-outs, logs and metrics.
 
+mod answering;
+mod as_of;
 mod envelope;
+mod forecast;
 mod frame;
 mod operations;
+mod sql;
+mod tenant;
 
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::get;
+use axum::routing::{get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::ApiState;
+
+pub(crate) use as_of::NewestSales;
+
+/// Bytes of a request's body at most; a question may have half of that.
+const MAX_BODY_BYTES: usize = 512 << 10;
 
 /// Every route, with all that stands around it.
 pub fn router(state: ApiState) -> Router {
@@ -18,8 +29,11 @@ pub fn router(state: ApiState) -> Router {
         .route("/readyz", get(operations::ready))
         .route("/metrics", get(operations::metrics))
         .route("/version", get(operations::version))
+        .route("/api/v1/data/sql", post(sql::query))
+        .route("/api/v1/forecast/predictions", get(forecast::predictions))
         .fallback(frame::unknown_path)
         .method_not_allowed_fallback(frame::unknown_method)
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(CatchPanicLayer::custom(frame::panicked))
         .layer(from_fn_with_state(state.clone(), frame::around))
         .layer(from_fn(frame::measured))

@@ -226,5 +226,11 @@ fn invite(config: &Config) {
     eprintln!(
         "  {program} sql \"SELECT forecast_date, mean, q100, q900 FROM marts.forecasts WHERE sku = '85123A' ORDER BY 1 LIMIT 7\""
     );
-    eprintln!("  curl http://{}/readyz?verbose", config.http.listen);
+    let business = format!("curl -H 'X-Intellicartel-Tenant: {TENANT}'");
+    let listen = &config.http.listen;
+    eprintln!("and as the business {TENANT} over HTTP:");
+    eprintln!("  {business} 'http://{listen}/api/v1/forecast/predictions?sku=85123A&per_page=7'");
+    eprintln!(
+        "  {business} -H 'Content-Type: application/json' -d '{{\"sql\": \"SELECT sku, sum(quantity) AS units FROM curated.sales GROUP BY sku ORDER BY units DESC\", \"limit\": 5}}' http://{listen}/api/v1/data/sql"
+    );
 }

@@ -1,10 +1,12 @@
-//! Answers as text: a table for people, CSV and JSON for programs, which are written as the rows come.
+//! Answers as bytes: a table for people; CSV, JSON and Arrow for programs, which are written as the rows come.
 
 mod csv;
 
 use std::io::{self, Write};
 
-use ::arrow::json::ArrayWriter;
+use ::arrow::ipc::writer::StreamWriter;
+use ::arrow::json::WriterBuilder;
+use ::arrow::json::writer::JsonArray;
 use ::arrow::record_batch::RecordBatch;
 use ::arrow::util::pretty::pretty_format_batches;
 use domain::{Error, ErrorKind, Result};
@@ -20,10 +22,12 @@ use csv::CsvWriter;
 pub enum Output {
     /// A table with borders; the whole answer is held to size its columns, so give its query [`crate::Limits`].
     Table,
-    /// An array of objects; decimals are exact, instants RFC 3339.
+    /// An array of objects, in which a null stands as such; decimals are exact, instants RFC 3339.
     Json,
     /// RFC 4180 with a header. Texts that a spreadsheet would take for a formula get an apostrophe in front; numbers stay as they are.
     Csv,
+    /// Arrow's IPC stream; its schema comes first, so that an answer without rows has its columns.
+    Arrow,
 }
 
 /// Writes an answer to its end.
@@ -33,7 +37,7 @@ pub enum Output {
 pub async fn write_output(answer: Answer, output: Output, to: &mut (dyn Write + Send)) -> Result<Summary> {
     let mut to = Reader { to, has_left: false };
     let written = write(answer, output, &mut to).await;
-    // The writers of CSV and JSON keep the text of an error and not what it was.
+    // The writers keep the text of an error and not what it was.
     match written {
         Err(_) if to.has_left => Err(Error::new(ErrorKind::Cancelled, "nobody reads the answer any more")),
         written => written,
@@ -46,7 +50,8 @@ async fn write(answer: Answer, output: Output, to: &mut Reader<'_>) -> Result<Su
     match output {
         Output::Table => write_table(empty, &mut stream, to).await?,
         Output::Json => {
-            let mut writer = ArrayWriter::new(&mut *to);
+            let nulls = WriterBuilder::new().with_explicit_nulls(true);
+            let mut writer = nulls.build::<_, JsonArray>(&mut *to);
             while let Some(batch) = stream.next().await {
                 writer.write(&batch?).map_err(failed)?;
             }
@@ -59,6 +64,13 @@ async fn write(answer: Answer, output: Output, to: &mut Reader<'_>) -> Result<Su
             while let Some(batch) = stream.next().await {
                 writer.write(&batch?).map_err(failed)?;
             }
+        }
+        Output::Arrow => {
+            let mut writer = StreamWriter::try_new(&mut *to, &empty.schema()).map_err(failed)?;
+            while let Some(batch) = stream.next().await {
+                writer.write(&batch?).map_err(failed)?;
+            }
+            writer.finish().map_err(failed)?;
         }
     }
     to.flush().map_err(failed)?;
