@@ -3,7 +3,7 @@ export CARGO_TARGET_DIR ?= $(or $(INTELLICARTEL_CACHE),$(HOME)/.cache/intellicar
 
 # Always the whole workspace: cargo resolves features for what it is asked to build, and a single crate would compile the dependencies anew.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check kill-test services
+.PHONY: help demo test check kill-test bench services
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -28,6 +28,11 @@ kill-test: ## 100 random kill -9 of ingest during a live stream (KILLS=n, SEED=n
 	scripts/setup test
 	cargo build -q --workspace --all-targets
 	scripts/with-services env KILLS=$(or $(KILLS),100) cargo test --workspace --test kill -- --nocapture --test-threads=1
+
+bench: ## side-by-side runs in release: throughput against peers, recovery, latency (BENCH=throughput|recovery|latency|all)
+	scripts/setup test
+	cargo build -q --release --workspace --bins
+	INTELLICARTEL_BENCH_PYTHON=$$(scripts/python-env benches/python/requirements.txt) scripts/with-services $(CARGO_TARGET_DIR)/release/benches $(or $(BENCH),all)
 
 services: ## starts Kafka and S3 for working by hand; `scripts/services down` stops them
 	scripts/setup test
