@@ -7,7 +7,9 @@
 
 mod answer;
 mod catalog;
+mod derived;
 mod error;
+mod growth;
 mod limits;
 mod memory;
 mod output;

@@ -22,7 +22,9 @@ use tokio::time::Instant;
 use crate::Shared;
 use crate::answer::{Answer, AnswerStream, Deadline, Message, within};
 use crate::catalog::View;
+use crate::derived::name_derived_tables;
 use crate::error::query_error;
+use crate::growth::{BoundGrowth, check_table_functions};
 use crate::limits::{Limits, Meter, Summary};
 use crate::sequence::{SequenceExec, SequenceUnions};
 use crate::time_travel;
@@ -40,6 +42,9 @@ const MAX_SQL_BYTES: usize = 256 << 10;
 /// Operators and keywords of a question at most. Each may be a level of its plan: levels are walked by recursion, and some
 /// rules take time by their square, in which a query cannot be stopped.
 const MAX_OPERATORS: usize = 2_500;
+
+/// Bytes of a text in a question at most: as an argument it is repeated for each row of a batch.
+const MAX_LITERAL_BYTES: usize = 8 << 10;
 
 /// Partitions of a scan below a tenant's plan: a file each, up to the most small files that a table should have.
 const FILE_PARTITIONS: usize = 4_096;
@@ -112,9 +117,11 @@ impl Session {
         let state = self.state(Some(&view), self.partitions());
         let told = |error: DataFusionError| query_error(&self.principal, error);
         let dialect = state.config().options().sql_parser.dialect;
-        check_depth(sql)?;
+        check_tokens(sql)?;
         let mut statement = state.sql_to_statement(sql, &dialect).map_err(told)?;
         time_travel::rewrite(&mut statement)?;
+        check_table_functions(&statement)?;
+        name_derived_tables(&mut statement);
         let plan = state.statement_to_plan(statement).await.map_err(told)?;
         self.check(&plan)?;
         let context = SessionContext::new_with_state(state);
@@ -154,6 +161,7 @@ impl Session {
         builder
             .with_default_features()
             .with_catalog_list(view.catalogs())
+            .with_analyzer_rule(Arc::new(BoundGrowth))
             .with_physical_optimizer_rules(rules)
             .build()
     }
@@ -173,8 +181,9 @@ impl Session {
     }
 }
 
-/// Refuses a question that is nested so deep that walking it would take a thread down; parentheses are counted by the parser.
-fn check_depth(sql: &str) -> Result<()> {
+/// Refuses a question that is nested so deep that walking it would take a thread down (parentheses are counted by the parser), and literals so long
+/// that repeating them for each row of a batch would take the memory of the process.
+fn check_tokens(sql: &str) -> Result<()> {
     // What has no tokens is told by the parser.
     let Ok(tokens) = Tokenizer::new(&GenericDialect {}, sql).tokenize() else { return Ok(()) };
     let is_flat = |token: &&Token| match token {
@@ -189,12 +198,26 @@ fn check_depth(sql: &str) -> Result<()> {
         _ => false,
     };
     let operators = tokens.iter().filter(|token| !is_flat(token)).count();
+    if tokens.iter().any(|token| token_bytes(token) > MAX_LITERAL_BYTES) {
+        return Err(Error::invalid(format!(
+            "a text in the query is longer than {MAX_LITERAL_BYTES} bytes: shorten it"
+        )));
+    }
     if operators > MAX_OPERATORS {
         return Err(Error::invalid(format!(
             "the query has {operators} operators and keywords, {MAX_OPERATORS} are the most: use IN or VALUES for lists"
         )));
     }
     Ok(())
+}
+
+/// Bytes of a text, however it is quoted.
+fn token_bytes(token: &Token) -> usize {
+    match token {
+        Token::Whitespace(_) => 0,
+        Token::SingleQuotedString(text) => text.len(),
+        other => other.to_string().len(),
+    }
 }
 
 /// The plan with one row more than may be given, so that a sort need not keep what nobody will see.

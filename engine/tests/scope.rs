@@ -1,6 +1,8 @@
 //! What a tenant is answered is a function of the rows that it may see: the same words, digits and order, whether other tenants' rows lie in the
 //! same files or not.
 
+#[path = "scope/growth.rs"]
+mod growth;
 #[path = "scope/hostile.rs"]
 mod hostile;
 #[path = "scope/limits.rs"]

@@ -9,6 +9,22 @@ use arrow::csv::{Writer, WriterBuilder};
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::error::ArrowError;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
+use domain::Error;
+
+/// Refuses columns that have no place in a cell.
+///
+/// # Errors
+/// [`domain::ErrorKind::Invalid`] naming the column.
+pub(super) fn check(schema: &Schema) -> Result<(), Error> {
+    let nested = schema.fields().iter().find(|field| field.data_type().is_nested());
+    nested.map_or(Ok(()), |field| {
+        Err(Error::invalid(format!(
+            "column `{}` is of type {}, which CSV cannot hold: ask for JSON, or select its parts",
+            field.name(),
+            field.data_type()
+        )))
+    })
+}
 
 /// Writes batches as CSV, with a header before the first.
 pub(super) struct CsvWriter<W: Write>(Writer<W>);

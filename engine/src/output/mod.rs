@@ -59,6 +59,7 @@ async fn write(answer: Answer, output: Output, to: &mut Reader<'_>) -> Result<Su
             writeln!(to).map_err(failed)?;
         }
         Output::Csv => {
+            csv::check(&empty.schema())?;
             let mut writer = CsvWriter::new(&mut *to);
             writer.write(&empty).map_err(failed)?;
             while let Some(batch) = stream.next().await {

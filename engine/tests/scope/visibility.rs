@@ -110,3 +110,24 @@ async fn a_tenant_reads_no_place_when_a_file_is_gone() {
     let operators = refused(&engine, "operator", "SELECT * FROM sales").await.to_string();
     assert!(operators.contains("parquet"), "{operators}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_projection_of_an_equal_one_is_computed_as_well() {
+    let folder = folder();
+    let row = Row { tenant: "a", store: "x", sku: "7".to_owned(), category: None, quantity: 3, day: 1 };
+    let lake = support::lake(folder.path(), &[vec![row]], |_| true).await;
+    let engine = support::engine(&lake, settings());
+    let nested = |expression: &str, times: usize| {
+        let first = "SELECT CAST(quantity AS INT) AS q, sku AS s FROM sales".to_owned();
+        (0..times).fold(first, |query, _| format!("SELECT {expression} FROM ({query})"))
+    };
+    for (expression, expected) in
+        [("q + 1 AS q, s || s AS s", "6,77777777"), ("-q AS q, s", "-3,7"), ("q, s", "3,7")]
+    {
+        for who in ["a", "operator"] {
+            assert_eq!(rows(&engine, who, &nested(expression, 3)).await, expected, "{expression}");
+        }
+    }
+    let with = "WITH t AS (SELECT quantity + 1 AS quantity FROM sales), u AS (SELECT quantity + 1 AS quantity FROM t) SELECT * FROM u";
+    assert_eq!(rows(&engine, "a", with).await, "5.000");
+}
