@@ -1,9 +1,9 @@
-"""Reads a lake's sales and dead letters with deltalake and DuckDB, both from PyPI, and prints what stands there as JSON.
+"""Reads a lake's sales, dead letters and forecasts with deltalake and DuckDB, both from PyPI, and prints what stands there as JSON.
 
 rows, letters: physical rows of the active files. doubled_rows, doubled_letters: coordinates (_topic, _log, _partition, _offset) that stand more than
 once. in_both: coordinates that are rows and letters. misplaced: rows of the tests' stream whose transaction does not name their coordinates.
 partitions: for each partition (log numbers are told apart by rows of their own), rows, letters, first and last offset of both.
-quantity, revenue: exact sums as text. versions, history, periods: each table's version, its readable commits, its partition values.
+quantity, revenue: exact sums as text. forecasts: rows, and the exact sum of their means. versions, history, periods: each table's version, its readable commits, its partition values.
 """
 
 import json
@@ -12,6 +12,8 @@ import sys
 
 import duckdb
 from deltalake import DeltaTable
+
+TABLES = ("curated/sales", "raw/dead_letters", "marts/forecasts")
 
 
 def storage_options(root: str) -> dict[str, str] | None:
@@ -30,12 +32,13 @@ def storage_options(root: str) -> dict[str, str] | None:
 def main() -> None:
     root = sys.argv[1].rstrip("/")
     options = storage_options(root)
-    tables = {name: DeltaTable(f"{root}/lake/{name}", storage_options=options) for name in ("curated/sales", "raw/dead_letters")}
+    tables = {name: DeltaTable(f"{root}/lake/{name}", storage_options=options) for name in TABLES}
     sales = tables["curated/sales"].to_pyarrow_dataset()
     letters = tables["raw/dead_letters"].to_pyarrow_dataset()
     db = duckdb.connect()
     db.register("sales", sales)
     db.register("letters", letters)
+    db.register("forecasts", tables["marts/forecasts"].to_pyarrow_dataset())
     at = "_topic, _log, _partition, _offset"
     one = lambda query: db.execute(query).fetchone()
     doubled = lambda table: one(f"SELECT count(*) FROM (SELECT {at} FROM {table} GROUP BY ALL HAVING count(*) > 1)")[0]
@@ -61,6 +64,7 @@ def main() -> None:
         },
         "quantity": str(quantity),
         "revenue": str(revenue),
+        "forecasts": [str(figure) for figure in one("SELECT count(*), sum(CAST(mean AS DECIMAL(30, 9))) FROM forecasts")],
         "versions": {name: table.version() for name, table in tables.items()},
         "history": {name: len(table.history()) for name, table in tables.items()},
         "periods": {name: sorted(p["period"] for p in table.partitions()) for name, table in tables.items()},

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use serde_json::{Value, json};
+use tests::verify::Report;
 use tests::world::World;
 
 const HORIZON: u64 = 28;
@@ -91,6 +92,16 @@ fn every_article_gets_a_calibrated_forecast_that_stands_once() {
     let unmeasured =
         "backtest_n = 0 AND (coverage_80 IS NOT NULL OR backtest_wape IS NOT NULL OR naive_wape IS NOT NULL)";
     assert_eq!(world.sql(&format!("SELECT count(*) FROM marts.forecasts WHERE {unmeasured}")), "0");
+
+    // Another reader sees the same table: deltalake and DuckDB, from Python.
+    let report = Report::of(&world);
+    let sum = world.sql("SELECT sum(CAST(mean AS DECIMAL(30, 9))) FROM marts.forecasts");
+    assert_eq!(report.json()["forecasts"], json!([rows.to_string(), sum]));
+    assert_eq!(report.json()["periods"]["marts/forecasts"], json!(["2011-12"]));
+    assert_eq!(
+        (&report.json()["versions"]["marts/forecasts"], &report.json()["history"]["marts/forecasts"]),
+        (&json!(1), &json!(2))
+    );
 
     // The manifest lies where the version says, and names what was read.
     let manifest = Path::new(&world.root).join(made["manifest"].as_str().expect("a name"));
