@@ -66,9 +66,9 @@ pub async fn bind(listen: &str) -> Result<TcpListener> {
     }
     TcpListener::bind(address).await.map_err(|error| {
         let fix = format!(
-            "http.listen {listen}: {error}; stop the program that holds the port, or set http.listen"
+            "http.listen {listen}: {error}; stop the program that holds the port, or choose another by --listen (http.listen)"
         );
-        Error::new(ErrorKind::Unavailable, fix)
+        Error::new(ErrorKind::Unavailable, fix).with_source(error)
     })
 }
 

@@ -1,10 +1,67 @@
-//! The configuration: defaults < `intellicartel.toml` < `INTELLICARTEL__SECTION__KEY`. Unknown keys are errors.
+//! The configuration: defaults < `intellicartel.toml` < `INTELLICARTEL__SECTION__KEY` < flags. Unknown keys are errors.
+//!
+//! Secrets come as a value or from a file, and are never shown: [`secret`] keeps them.
 
-use std::io::Write;
-use std::path::Path;
+mod secret;
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use domain::{Error, Result};
 use serde::{Deserialize, Serialize};
+
+use crate::report::write_text;
+pub(crate) use secret::Secret;
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Action {
+    /// Shows the configuration that is in effect, as TOML; of secrets, only where they come from.
+    Print {
+        /// Says so; secrets are left out in any case.
+        #[arg(long)]
+        redacted: bool,
+    },
+}
+
+/// `--listen`, as every command that serves HTTP takes it.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Listen {
+    /// Where HTTP is served, an address of the loopback; short for --set http.listen=ADDR.
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<String>,
+}
+
+impl Listen {
+    /// The setting, if the flag was given.
+    pub(crate) fn setting(&self) -> Option<Setting> {
+        let value = self.listen.clone()?;
+        Some(Setting { key: "http.listen".to_owned(), value })
+    }
+}
+
+/// A setting that a flag gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Setting {
+    key: String,
+    value: String,
+}
+
+impl FromStr for Setting {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (key, value) = text.split_once('=').ok_or("write it as SECTION.KEY=VALUE")?;
+        let is_name = |name: &str| {
+            !name.is_empty()
+                && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_' || b.is_ascii_digit())
+        };
+        if !key.split_once('.').is_some_and(|(section, key)| is_name(section) && is_name(key)) {
+            return Err("write it as SECTION.KEY=VALUE, like http.listen=127.0.0.1:8090".to_owned());
+        }
+        Ok(Self { key: key.to_owned(), value: value.to_owned() })
+    }
+}
 
 /// All settings.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -50,8 +107,10 @@ pub(crate) struct Lake {
 pub(crate) struct S3 {
     pub(crate) endpoint: Option<String>,
     pub(crate) region: Option<String>,
-    pub(crate) access_key_id: Option<String>,
-    pub(crate) secret_access_key: Option<String>,
+    pub(crate) access_key_id: Option<Secret>,
+    pub(crate) secret_access_key: Option<Secret>,
+    access_key_id_file: Option<PathBuf>,
+    secret_access_key_file: Option<PathBuf>,
     pub(crate) allow_http: bool,
 }
 
@@ -98,18 +157,41 @@ pub(crate) const EMBEDDED: &str = "embedded";
 
 const DEFAULT_FILE: &str = "intellicartel.toml";
 
+/// The settings that are secrets; each may come from a file, named by its key with `_file` behind it.
+const SECRETS: [&str; 2] = ["s3.access_key_id", "s3.secret_access_key"];
+
 impl Config {
-    /// Reads the layers.
-    pub(crate) fn load(file: Option<&Path>) -> Result<Self> {
+    /// Reads the layers; of the flags, a later one wins.
+    ///
+    /// # Errors
+    /// Files that cannot be read, unknown settings, and values that are not usable.
+    pub(crate) fn load(file: Option<&Path>, flags: impl IntoIterator<Item = Setting>) -> Result<Self> {
         let named = file.unwrap_or_else(|| Path::new(DEFAULT_FILE));
-        let layers = config::Config::builder()
-            .add_source(config::File::from(named).format(config::FileFormat::Toml).required(file.is_some()))
-            .add_source(
-                config::Environment::with_prefix("INTELLICARTEL").prefix_separator("__").separator("__"),
-            );
-        let loaded: Self = layers.build().and_then(config::Config::try_deserialize).map_err(|error| {
-            Error::invalid(format!("configuration ({} and INTELLICARTEL__*): {error}", named.display()))
-        })?;
+        let mut layers = config::Config::builder();
+        if let Some(text) = file_layer(named, file.is_some())? {
+            layers = layers.add_source(config::File::from_str(&text, config::FileFormat::Toml));
+        }
+        layers = layers.add_source(
+            config::Environment::with_prefix("INTELLICARTEL").prefix_separator("__").separator("__"),
+        );
+        let refused = |error| {
+            let error = explained(error);
+            Error::invalid(format!(
+                "configuration ({}, INTELLICARTEL__* and --set): {error}",
+                named.display()
+            ))
+        };
+        for Setting { key, value } in flags {
+            if SECRETS.contains(&key.as_str()) {
+                return Err(Error::invalid(format!(
+                    "--set {key} would show a secret in the list of processes: use {}, or --set {key}_file=FILE",
+                    secret::variable(&key)
+                )));
+            }
+            layers = layers.set_override(key, value).map_err(refused)?;
+        }
+        let mut loaded: Self = layers.build().and_then(config::Config::try_deserialize).map_err(refused)?;
+        loaded.s3.read_secrets()?;
         loaded.check()?;
         Ok(loaded)
     }
@@ -139,13 +221,72 @@ impl Config {
         Ok(())
     }
 
-    /// Prints the settings in effect as TOML, the secret left out.
+    /// Prints the settings in effect as TOML, without secrets.
     pub(crate) fn print(&self) -> Result<()> {
-        let mut shown = self.clone();
-        if shown.s3.secret_access_key.is_some() {
-            shown.s3.secret_access_key = Some("(set)".to_owned());
+        write_text(&toml::to_string(self).map_err(|error| Error::internal(error.to_string()))?)
+    }
+}
+
+impl S3 {
+    fn read_secrets(&mut self) -> Result<()> {
+        let [id, secret] = SECRETS;
+        self.access_key_id = Secret::given(id, self.access_key_id.take(), self.access_key_id_file.take())?;
+        self.secret_access_key =
+            Secret::given(secret, self.secret_access_key.take(), self.secret_access_key_file.take())?;
+        Ok(())
+    }
+}
+
+/// The file's text, if there is a file; it is TOML. An error shows no line of it, for that may be a secret's.
+fn file_layer(path: &Path, is_required: bool) -> Result<Option<String>> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound && !is_required => return Ok(None),
+        Err(error) => return Err(Error::invalid(format!("configuration file {}: {error}", path.display()))),
+    };
+    match toml::from_str::<toml::Table>(&text) {
+        Ok(_) => Ok(Some(text)),
+        Err(error) => {
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            let line = before.matches('\n').count() + 1;
+            Err(Error::invalid(format!(
+                "configuration file {}, line {line}: {}",
+                path.display(),
+                error.message()
+            )))
         }
-        let text = toml::to_string(&shown).map_err(|error| Error::internal(error.to_string()))?;
-        std::io::stdout().write_all(text.as_bytes()).map_err(|error| Error::internal(error.to_string()))
+    }
+}
+
+/// The error, an unknown setting named as it is written everywhere else.
+fn explained(error: config::ConfigError) -> String {
+    use config::ConfigError::{At, Message};
+    let unknown = |section: &str, message: &str| {
+        let (field, rest) = message.strip_prefix("unknown field `")?.split_once('`')?;
+        Some(format!("there is no setting `{section}{field}`{rest}"))
+    };
+    let named = match &error {
+        Message(message) => unknown("", message),
+        At { error, key: Some(section), .. } => unknown(&format!("{section}."), &error.to_string()),
+        _ => None,
+    };
+    named.unwrap_or_else(|| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_of_flags_are_read_and_secrets_refused() {
+        let setting: Setting = "lake.root=s3://a/b=c".parse().expect("a setting");
+        assert_eq!(setting, Setting { key: "lake.root".to_owned(), value: "s3://a/b=c".to_owned() });
+        for text in ["lake.root", "root=x", ".root=x", "lake.=x", "lake.root.x=y", "lake[0].root=x"] {
+            let error = text.parse::<Setting>().expect_err(text);
+            assert!(error.contains("SECTION.KEY=VALUE"), "{error}");
+        }
+        let secret = "s3.secret_access_key=hush".parse::<Setting>().expect("a setting");
+        let error = Config::load(None, [secret]).expect_err("a secret").to_string();
+        assert!(error.contains("INTELLICARTEL__S3__SECRET_ACCESS_KEY") && !error.contains("hush"), "{error}");
     }
 }

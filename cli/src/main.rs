@@ -3,6 +3,7 @@
 mod config;
 mod demo;
 mod dlq;
+mod doctor;
 mod forecast;
 mod ingest;
 mod lake;
@@ -12,6 +13,7 @@ mod serve;
 mod sql;
 mod wire;
 
+use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
@@ -28,6 +30,9 @@ struct Cli {
     /// The configuration file [default: intellicartel.toml, if there is one].
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<std::path::PathBuf>,
+    /// A setting, above the environment and the file, like http.listen=127.0.0.1:8090; may be given again.
+    #[arg(long, global = true, value_name = "SECTION.KEY=VALUE")]
+    set: Vec<config::Setting>,
     #[command(subcommand)]
     command: Command,
 }
@@ -51,13 +56,29 @@ enum Command {
     /// Forecasts demand.
     Forecast(forecast::Args),
     /// Serves HTTP over the lake.
-    Serve,
+    Serve(config::Listen),
     /// Shows the configuration as it is in effect, without its secrets.
-    Config,
+    Config {
+        #[command(subcommand)]
+        action: Option<config::Action>,
+    },
+    /// Checks everything that this machine needs to run, and says how to mend what is amiss; changes nothing.
+    Doctor(report::Output),
+}
+
+impl Command {
+    /// The setting that a flag of the command's own gives.
+    fn setting(&self) -> Option<config::Setting> {
+        match self {
+            Self::Demo(args) => args.listen.setting(),
+            Self::Serve(listen) => listen.setting(),
+            _ => None,
+        }
+    }
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::parse_from(settings_first(std::env::args_os()));
     let filter = tracing_subscriber::EnvFilter::try_from_default_env();
     tracing_subscriber::fmt()
         .with_env_filter(filter.unwrap_or_else(|_| "warn,deltalake_core=error,buoyant_kernel=off".into()))
@@ -83,8 +104,32 @@ fn main() -> ExitCode {
     }
 }
 
+/// The command line with every `--set` before the command: clap would let those behind it replace those before it.
+fn settings_first(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut arguments = arguments.into_iter().peekable();
+    let mut first: Vec<OsString> = arguments.next().into_iter().collect();
+    let mut others = Vec::new();
+    while let Some(argument) = arguments.next() {
+        if argument == "--" {
+            others.push(argument);
+            break;
+        }
+        if argument == "--set"
+            && let Some(setting) = arguments.next_if(|next| next != "--")
+        {
+            first.extend([argument, setting]);
+        } else if argument.as_encoded_bytes().starts_with(b"--set=") {
+            first.push(argument);
+        } else {
+            others.push(argument);
+        }
+    }
+    first.into_iter().chain(others).chain(arguments).collect()
+}
+
 async fn run(cli: Cli) -> domain::Result<ExitCode> {
-    let config = config::Config::load(cli.config.as_deref())?;
+    let config =
+        config::Config::load(cli.config.as_deref(), cli.set.into_iter().chain(cli.command.setting()))?;
     match cli.command {
         Command::Demo(args) => demo::run(&config, args).await?,
         Command::Ingest(args) => ingest::run(&config, args).await?,
@@ -93,8 +138,49 @@ async fn run(cli: Cli) -> domain::Result<ExitCode> {
         Command::Lake(action) => lake::run(&config, action).await?,
         Command::Dlq(action) => dlq::run(&config, action).await?,
         Command::Forecast(args) => forecast::run(&config, args).await?,
-        Command::Serve => serve::run(&config).await?,
-        Command::Config => config.print()?,
+        Command::Serve(_) => serve::run(&config).await?,
+        Command::Config { .. } => config.print()?,
+        Command::Doctor(output) => return doctor::run(&config, output).await,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_count_before_and_behind_the_command() {
+        let typed = [
+            "x",
+            "--set",
+            "a.b=1",
+            "sql",
+            "--set=a.b=2",
+            "--limit",
+            "3",
+            "--set",
+            "a.b=3",
+            "--",
+            "--set",
+            "q",
+        ];
+        let moved = settings_first(typed.map(OsString::from));
+        let expected = [
+            "x",
+            "--set",
+            "a.b=1",
+            "--set=a.b=2",
+            "--set",
+            "a.b=3",
+            "sql",
+            "--limit",
+            "3",
+            "--",
+            "--set",
+            "q",
+        ];
+        assert_eq!(moved, expected.map(OsString::from));
+        assert_eq!(settings_first(["x", "serve", "--set"].map(OsString::from)), ["x", "serve", "--set"]);
+    }
 }

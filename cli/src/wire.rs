@@ -11,7 +11,7 @@ use domain::{Error, Result};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, EMBEDDED};
+use crate::config::{Config, EMBEDDED, Secret};
 
 /// Memory that the one query of the command line may take.
 const QUERY_MEMORY_BYTES: usize = 1 << 30;
@@ -30,15 +30,21 @@ pub(crate) fn kafka(config: &Config) -> Result<KafkaConfig> {
     })
 }
 
-pub(crate) async fn lake(config: &Config, options: LakeOptions) -> Result<Arc<Lake>> {
+/// Where the lake lies, and how its store is reached.
+pub(crate) fn store(config: &Config) -> StoreSettings {
+    let revealed = |secret: &Option<Secret>| secret.as_ref().map(|secret| secret.reveal().to_owned());
     let s3 = S3Settings {
         endpoint: config.s3.endpoint.clone(),
         region: config.s3.region.clone(),
-        access_key_id: config.s3.access_key_id.clone(),
-        secret_access_key: config.s3.secret_access_key.clone(),
+        access_key_id: revealed(&config.s3.access_key_id),
+        secret_access_key: revealed(&config.s3.secret_access_key),
         allow_http: config.s3.allow_http,
     };
-    Lake::open(&StoreSettings { root: config.lake.root.clone(), s3 }, options).await
+    StoreSettings { root: config.lake.root.clone(), s3 }
+}
+
+pub(crate) async fn lake(config: &Config, options: LakeOptions) -> Result<Arc<Lake>> {
+    Lake::open(&store(config), options).await
 }
 
 pub(crate) fn engine(lake: Arc<Lake>) -> Result<Engine> {

@@ -24,7 +24,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tokio_util::sync::CancellationToken;
 
 use crate::buffer::Buffer;
-use crate::kafka::consumer::{FeedConsumer, FeedContext};
+use crate::kafka::context::{FeedConsumer, QuietContext};
 use crate::kafka::{ASK_TIMEOUT, KafkaConfig};
 use committer::{CommitEvent, Committer, Next, Submission};
 use progress::Progress;
@@ -214,7 +214,7 @@ impl FeedWorker {
             .set("fetch.queue.backoff.ms", "10")
             .set("queued.max.messages.kbytes", queue_kbytes.to_string());
         config
-            .create_with_context(FeedContext)
+            .create_with_context(QuietContext)
             .map_err(|error| crate::kafka::kafka_error("kafka settings", &self.kafka.brokers, error))
     }
 

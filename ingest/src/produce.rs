@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use domain::feeds::metadata::HISTORY_HEADER;
 use domain::{Error, ErrorKind, Feed, Result};
 use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
@@ -16,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::files;
 use crate::kafka::admin::Admin;
+use crate::kafka::context::QuietContext;
 use crate::kafka::{KafkaConfig, kafka_error};
 use crate::mapping::{LocalTimes, MappedRecord, Mapper, Mapping};
 
@@ -192,7 +194,15 @@ struct Deliveries {
     failed: std::sync::Mutex<Option<KafkaError>>,
 }
 
-impl ClientContext for Deliveries {}
+impl ClientContext for Deliveries {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        QuietContext.log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        QuietContext.error(error, reason);
+    }
+}
 
 impl ProducerContext for Deliveries {
     type DeliveryOpaque = ();

@@ -12,6 +12,9 @@ pub(crate) fn store_error(doing: &str, error: object_store::Error) -> Error {
             (ErrorKind::Invalid, "the bucket does not exist: create it, or mend lake.root")
         }
         E::NotFound { .. } => (ErrorKind::NotFound, "not found"),
+        _ if text.contains("RequestTimeTooSkewed") => {
+            (ErrorKind::Invalid, "the store refuses requests because this machine's clock is wrong: set it")
+        }
         E::PermissionDenied { .. } | E::Unauthenticated { .. } => (
             ErrorKind::Invalid,
             "access is refused: check s3.access_key_id, s3.secret_access_key and the bucket's policy",
@@ -74,6 +77,7 @@ mod tests {
             (missing("<Code>NoSuchBucket</Code>"), ErrorKind::Invalid, "lake.root"),
             (missing("no such file"), ErrorKind::NotFound, "not found"),
             (generic("<Code>InvalidAccessKeyId</Code>"), ErrorKind::Invalid, "s3.access_key_id"),
+            (generic("<Code>RequestTimeTooSkewed</Code>"), ErrorKind::Invalid, "clock"),
             (generic("No space left on device (os error 28)"), ErrorKind::LimitExceeded, "disk is full"),
             (generic("Permission denied (os error 13)"), ErrorKind::Invalid, "not writable"),
             (generic("connection refused"), ErrorKind::Unavailable, "s3.endpoint"),

@@ -10,6 +10,7 @@ pub mod catalog;
 pub mod commit;
 mod error;
 mod forecasts;
+mod inspection;
 mod lake;
 pub mod layout;
 mod letters;
@@ -25,6 +26,7 @@ pub mod store;
 pub mod table;
 pub mod tables;
 
+pub use inspection::Inspection;
 pub use lake::{Lake, LakeOptions};
 pub use store::{S3Settings, Store, StoreSettings};
 pub use table::Table;

@@ -15,6 +15,9 @@ use uuid::Uuid;
 use crate::error::store_error;
 use crate::retry::retried;
 
+/// Below the root, where probes write.
+pub(crate) const PROBE_FOLDER: &str = "_probe";
+
 const RACERS: usize = 16;
 const ROUNDS: usize = 4;
 /// Racers that start in the same instant; the next wave follows after the pause. All at once would find nothing more, and make a store that queues
@@ -35,7 +38,7 @@ pub async fn probe_conditional_put(store: &Arc<dyn ObjectStore>) -> Result<()> {
 
 /// One round: racers create the same key.
 async fn race(store: &Arc<dyn ObjectStore>) -> Result<()> {
-    let key = &Path::from(format!("_probe/{}", Uuid::new_v4()));
+    let key = &Path::from(format!("{PROBE_FOLDER}/{}", Uuid::new_v4()));
     let racers = (0..RACERS).map(|racer| async move {
         tokio::time::sleep(WAVE_PAUSE * u32::try_from(racer / WAVE).unwrap_or(0)).await;
         create(Arc::clone(store), key.clone(), racer).await
@@ -88,7 +91,7 @@ async fn create(store: Arc<dyn ObjectStore>, key: Path, racer: usize) -> Result<
 /// Removes keys of probes that were killed; a probe that runs just now loses at worst its own clean-up.
 async fn remove_left_overs(store: &Arc<dyn ObjectStore>) {
     let an_hour_ago = chrono::Utc::now() - chrono::TimeDelta::hours(1);
-    let mut keys = store.list(Some(&Path::from("_probe")));
+    let mut keys = store.list(Some(&Path::from(PROBE_FOLDER)));
     while let Some(Ok(meta)) = keys.next().await {
         if meta.last_modified < an_hour_ago {
             let _ = store.delete(&meta.location).await;

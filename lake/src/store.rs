@@ -122,6 +122,12 @@ impl Store {
             ));
         }
         let folder = path.canonicalize().map_err(failed)?;
+        if !folder.is_dir() {
+            return Err(Error::invalid(format!(
+                "lake.root `{}` is a file: give a folder or s3://bucket/prefix",
+                path.display()
+            )));
+        }
         // The Delta kernel decodes a path once more than it was encoded, and takes a backslash for a separator.
         if folder.to_string_lossy().contains(['%', '\\']) {
             return Err(Error::invalid(format!(

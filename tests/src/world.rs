@@ -31,7 +31,7 @@ pub struct World {
     /// Its lake's root.
     pub root: String,
     folder: TempDir,
-    settings: Vec<(String, String)>,
+    settings: Vec<(String, Option<String>)>,
     runtime: tokio::runtime::Runtime,
 }
 
@@ -65,7 +65,12 @@ impl World {
 
     /// Sets a variable of the environment for the processes of this world.
     pub fn set(&mut self, variable: &str, value: &str) {
-        self.settings.push((variable.to_owned(), value.to_owned()));
+        self.settings.push((variable.to_owned(), Some(value.to_owned())));
+    }
+
+    /// Takes a variable out of the environment of the processes of this world.
+    pub fn unset(&mut self, variable: &str) {
+        self.settings.push((variable.to_owned(), None));
     }
 
     /// A path for a test's own files.
@@ -91,7 +96,12 @@ impl World {
     pub fn start_with(&self, arguments: &[&str], settings: &[(&str, &str)]) -> Process {
         let mut command = Command::new(binary());
         command.args(arguments).current_dir(self.folder.path());
-        command.envs(self.settings.iter().map(|(variable, value)| (variable, value)));
+        for (variable, value) in &self.settings {
+            match value {
+                Some(value) => command.env(variable, value),
+                None => command.env_remove(variable),
+            };
+        }
         command.envs(settings.iter().copied());
         Process::start(command, self.folder.path())
     }
@@ -198,6 +208,23 @@ impl World {
         let lake = self.lake();
         let table = lake.table("curated.sales").expect("ours");
         self.block_on(table.snapshot()).expect("a state").version()
+    }
+
+    /// Every key below the lake's root, sorted; nothing where a folder is not there.
+    ///
+    /// # Panics
+    /// When they cannot be listed.
+    #[must_use]
+    pub fn keys(&self) -> Vec<String> {
+        use futures::TryStreamExt as _;
+        if !self.root.contains("://") && !Path::new(&self.root).exists() {
+            return Vec::new();
+        }
+        let lake = self.lake();
+        let keys = lake.store().root().list(None).map_ok(|object| object.location.to_string());
+        let mut keys: Vec<String> = self.block_on(keys.try_collect()).expect("the keys are listed");
+        keys.sort();
+        keys
     }
 
     /// What the table knows of the topic.

@@ -36,7 +36,10 @@ fn a_missing_topic_and_an_unreachable_broker() {
     let (listener, address) = closed_port();
     drop(listener);
     world.set("INTELLICARTEL__KAFKA__BROKERS", &address);
-    let _ = world.run(&UNTIL_END).expect_failure(&["kafka.brokers", &address]);
+    let refused = world.run(&UNTIL_END).expect_failure(&["kafka.brokers", &address]);
+    assert_eq!(refused.stderr.lines().count(), 1, "the error, and no noise of clients: {}", refused.stderr);
+    world.set("RUST_LOG", "debug");
+    let _ = world.run(&UNTIL_END).expect_failure(&["librdkafka", "Connect to", &address]);
 }
 
 #[test]

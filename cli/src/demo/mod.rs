@@ -20,7 +20,7 @@ use ingest::produce::ProduceOptions;
 use lake::{Lake, LakeOptions};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, EMBEDDED};
+use crate::config::{Config, EMBEDDED, Listen};
 use crate::{forecast, produce, serve, wire};
 use load::{Load, LoadState};
 
@@ -35,6 +35,8 @@ pub(crate) struct Args {
     /// Removes what a demo has left in this lake, its topic included, and begins anew.
     #[arg(long)]
     reset: bool,
+    #[command(flatten)]
+    pub(crate) listen: Listen,
 }
 
 const PARTITIONS: i32 = 4;

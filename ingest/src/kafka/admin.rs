@@ -2,14 +2,15 @@
 
 use domain::{Error, ErrorKind, Result};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::client::{Client, ClientContext, DefaultClientContext};
+use rdkafka::client::{Client, ClientContext};
 use rdkafka::error::RDKafkaErrorCode;
 
+use super::context::QuietContext;
 use super::{ASK_TIMEOUT, KafkaConfig, kafka_error};
 
 /// Creates topics and looks at them.
 pub struct Admin {
-    client: AdminClient<DefaultClientContext>,
+    client: AdminClient<QuietContext>,
     brokers: String,
 }
 
@@ -25,8 +26,8 @@ impl Admin {
     /// # Errors
     /// When a setting is not usable.
     pub fn new(kafka: &KafkaConfig) -> Result<Self> {
-        let client =
-            kafka.client().create().map_err(|error| kafka_error("kafka settings", &kafka.brokers, error))?;
+        let client = kafka.client().create_with_context(QuietContext);
+        let client = client.map_err(|error| kafka_error("kafka settings", &kafka.brokers, error))?;
         Ok(Self { client, brokers: kafka.brokers.clone() })
     }
 

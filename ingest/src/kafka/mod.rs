@@ -1,8 +1,9 @@
 //! Kafka's clients, with the settings and time-outs that the whole crate shares.
 
 pub mod admin;
+pub mod cluster;
 pub mod config;
-pub(crate) mod consumer;
+pub(crate) mod context;
 pub mod topic_id;
 
 pub use config::KafkaConfig;

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::FeedWorker;
 use crate::buffer::{Buffer, Consumed};
-use crate::kafka::consumer::FeedConsumer;
+use crate::kafka::context::FeedConsumer;
 use crate::kafka::topic_id;
 
 /// What became of a batch.

@@ -10,7 +10,7 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::FeedWorker;
 use crate::buffer::PartitionPosition;
-use crate::kafka::consumer::FeedConsumer;
+use crate::kafka::context::FeedConsumer;
 use crate::kafka::{ASK_TIMEOUT, KafkaConfig, admin, kafka_error, topic_id};
 
 /// A checked beginning.
