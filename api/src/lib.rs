@@ -2,7 +2,7 @@
 //!
 //! Until identity comes, the server listens on the loopback only.
 
-pub mod http;
+mod http;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -57,11 +57,13 @@ impl ApiState {
 /// [`ErrorKind::Invalid`] for an address that others could reach, or that is none; [`ErrorKind::Unavailable`] when the port is taken.
 pub async fn bind(listen: &str) -> Result<TcpListener> {
     let address: SocketAddr = listen.parse().map_err(|_| {
-        Error::invalid(format!("http.listen `{listen}` is not an address: give one like 127.0.0.1:8080"))
+        Error::invalid(format!(
+            "--listen (http.listen) `{listen}` is not an address: give one like 127.0.0.1:8080"
+        ))
     })?;
     if !address.ip().is_loopback() {
         return Err(Error::invalid(format!(
-            "http.listen `{listen}` can be reached by others, and requests are not authenticated yet: give 127.0.0.1:PORT or [::1]:PORT"
+            "--listen (http.listen) `{listen}` can be reached by others, and requests are not authenticated yet: give 127.0.0.1:PORT or [::1]:PORT"
         )));
     }
     TcpListener::bind(address).await.map_err(|error| {
@@ -72,14 +74,23 @@ pub async fn bind(listen: &str) -> Result<TcpListener> {
     })
 }
 
+/// What a process answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Routes {
+    /// Everything.
+    All,
+    /// What operators ask: whether it lives and is ready, its metrics, its version.
+    Operations,
+}
+
 /// Serves until the shutdown, then lets requests under way end.
 ///
 /// # Errors
 /// When the listener fails.
-pub async fn serve(listener: TcpListener, state: ApiState) -> Result<()> {
+pub async fn serve(listener: TcpListener, state: ApiState, routes: Routes) -> Result<()> {
     let shutdown = state.shutdown.clone();
     let begun = shutdown.clone();
-    let server = axum::serve(listener, http::router(state))
+    let server = axum::serve(listener, http::router(state, routes))
         .with_graceful_shutdown(async move { begun.cancelled().await });
     let late = async {
         shutdown.cancelled().await;

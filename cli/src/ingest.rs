@@ -1,8 +1,10 @@
 //! `ingest`: feeds from Kafka into their tables; `ingest accept-log`: the operator's word for a log that the table does not know.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ::lake::LakeOptions;
+use api::Routes;
 use clap::{Args as ClapArgs, Subcommand};
 use domain::ids::Pipeline;
 use domain::{Error, Feed, Result};
@@ -10,7 +12,7 @@ use ingest::accept_log::{AcceptFrom, accept_log};
 use ingest::pipeline::{self, IngestOptions};
 
 use crate::config::Config;
-use crate::wire;
+use crate::{serve, wire};
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Args {
@@ -22,6 +24,9 @@ pub(crate) struct Args {
     /// Ends once every topic was read to its end and committed.
     #[arg(long)]
     until_end: bool,
+    /// Where /livez, /readyz, /metrics and /version are served meanwhile, an address of the loopback [default: nowhere].
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -66,7 +71,25 @@ pub(crate) async fn run(config: &Config, args: Args) -> Result<()> {
     };
     let options = options(config, pipeline, args.until_end);
     let lake = wire::lake(config, LakeOptions::Write).await?;
-    let report = pipeline::run(&feeds, &kafka, lake, &options, wire::shutdown()).await?;
+    let report = match args.listen {
+        None => pipeline::run(&feeds, &kafka, lake, &options, wire::shutdown()).await?,
+        Some(listen) => {
+            let metrics = wire::metrics()?;
+            let listener = api::bind(&listen).await?;
+            let shutdown = wire::shutdown();
+            let read = async {
+                let report =
+                    pipeline::run(&feeds, &kafka, Arc::clone(&lake) as _, &options, shutdown.clone()).await;
+                // The end of reading, good or bad, is the end of the process.
+                shutdown.cancel();
+                report
+            };
+            let served =
+                serve::http(listener, Arc::clone(&lake), metrics, Routes::Operations, shutdown.clone());
+            let (report, served) = tokio::join!(read, served);
+            served.and(report)?
+        }
+    };
     eprintln!(
         "{} rows and {} dead letters in {} commits; {} batches dropped and read again",
         report.rows, report.dead_letters, report.commits, report.dropped

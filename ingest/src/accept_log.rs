@@ -7,7 +7,7 @@ use domain::ports::{Append, RegisterLog};
 use domain::{Error, ErrorKind, Feed, Result};
 use rdkafka::consumer::Consumer;
 
-use crate::kafka::context::{FeedConsumer, QuietContext};
+use crate::kafka::context::{FeedConsumer, FeedContext};
 use crate::kafka::{KafkaConfig, admin, kafka_error, topic_id};
 use crate::pipeline::watermarks;
 
@@ -111,7 +111,7 @@ fn look_up(kafka: &KafkaConfig, topic: &str) -> Result<(domain::position::LogIde
     let consumer: FeedConsumer = kafka
         .client()
         .set("group.id", "intellicartel")
-        .create_with_context(QuietContext)
+        .create_with_context(FeedContext::default())
         .map_err(|error| kafka_error("kafka settings", brokers, error))?;
     let missing = || Error::new(ErrorKind::NotFound, format!("there is no topic {topic} on {brokers}"));
     let partitions = admin::partitions(consumer.client(), topic, brokers)?;

@@ -7,6 +7,7 @@
 //! Memory is bounded: the buffer, one batch that waits and one that is committed share half of the cap, the client's queue has an eighth.
 
 mod committer;
+mod lag;
 mod progress;
 mod start;
 
@@ -24,9 +25,10 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tokio_util::sync::CancellationToken;
 
 use crate::buffer::Buffer;
-use crate::kafka::context::{FeedConsumer, QuietContext};
+use crate::kafka::context::{FeedConsumer, FeedContext};
 use crate::kafka::{ASK_TIMEOUT, KafkaConfig};
 use committer::{CommitEvent, Committer, Next, Submission};
+use lag::Lag;
 use progress::Progress;
 use start::Start;
 pub(crate) use start::watermarks;
@@ -208,13 +210,14 @@ impl FeedWorker {
             .set("enable.auto.offset.store", "false")
             .set("auto.offset.reset", "error")
             .set("enable.partition.eof", "true")
+            .set("statistics.interval.ms", "1000")
             .set("fetch.wait.max.ms", "100")
             // The queue is bounded by its bytes alone; a full one is looked at again soon, or a backlog would be read in bursts a second apart.
             .set("queued.min.messages", "10000000")
             .set("fetch.queue.backoff.ms", "10")
             .set("queued.max.messages.kbytes", queue_kbytes.to_string());
         config
-            .create_with_context(QuietContext)
+            .create_with_context(FeedContext::default())
             .map_err(|error| crate::kafka::kafka_error("kafka settings", &self.kafka.brokers, error))
     }
 
@@ -222,13 +225,15 @@ impl FeedWorker {
     fn poll(&self, consumer: &Arc<FeedConsumer>, start: Start, report: &mut IngestReport) -> Result<Ended> {
         let pipeline = self.options.pipeline.as_str();
         let mut progress = Progress::of(start.positions.keys());
+        let stored = start.positions.iter().map(|(partition, position)| (*partition, position.next));
+        let mut lag = Lag::of(self.feed, stored.collect());
         let mut buffer = Buffer::new(self.feed, &self.topic, start.log, pipeline, start.positions);
         let mut committer = Committer::spawn(self, consumer, start.log, start.identity);
         let limit = self.options.flush_bytes.min(self.options.memory_cap_bytes / 6);
         let mut first_at: Option<Instant> = None;
         while !self.shutdown.is_cancelled() {
             while let Next::Event(event) = committer.next_event(Duration::ZERO) {
-                if let Some(ended) = self.settle(event, report)? {
+                if let Some(ended) = self.settle(event, report, &mut lag)? {
                     return Ok(ended);
                 }
             }
@@ -245,6 +250,7 @@ impl FeedWorker {
                 Some(Err(error)) => self.consumer_error(consumer, &buffer, error)?,
                 None => {}
             }
+            lag.tell(|| consumer.context().ends());
             let ended = self.options.until_end && progress.all_at_end();
             let due = first_at.is_some_and(|at| at.elapsed() >= self.options.flush);
             let full = buffer.bytes() >= limit;
@@ -259,7 +265,7 @@ impl FeedWorker {
                 self.check_for_stall(consumer, &buffer, partition)?;
             }
         }
-        self.drain(committer, &mut buffer, report)
+        self.drain(committer, &mut buffer, report, &mut lag)
     }
 
     /// Commits what is left, within bounds at a shutdown.
@@ -268,6 +274,7 @@ impl FeedWorker {
         mut committer: Committer,
         buffer: &mut Buffer,
         report: &mut IngestReport,
+        lag: &mut Lag,
     ) -> Result<Ended> {
         let begun = Instant::now();
         let is_late = || self.shutdown.is_cancelled() && begun.elapsed() > SHUTDOWN_PATIENCE;
@@ -278,7 +285,7 @@ impl FeedWorker {
         loop {
             match committer.next_event(Duration::from_millis(100)) {
                 Next::Event(event) => {
-                    if let Some(ended) = self.settle(event, report)? {
+                    if let Some(ended) = self.settle(event, report, lag)? {
                         // At a shutdown a dropped batch is read again by the next start.
                         return Ok(if self.shutdown.is_cancelled() { Ended::Done } else { ended });
                     }
@@ -296,10 +303,11 @@ impl FeedWorker {
         }
     }
 
-    fn settle(&self, event: CommitEvent, report: &mut IngestReport) -> Result<Option<Ended>> {
+    fn settle(&self, event: CommitEvent, report: &mut IngestReport, lag: &mut Lag) -> Result<Option<Ended>> {
         let feed = self.feed.name();
         match event {
-            CommitEvent::Committed { rows, dead_letters, newest_at } => {
+            CommitEvent::Committed { rows, dead_letters, newest_at, ranges } => {
+                ranges.iter().for_each(|range| lag.committed(range.partition, range.to));
                 report.rows += rows;
                 report.dead_letters += dead_letters;
                 report.commits += 1;

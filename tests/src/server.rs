@@ -90,7 +90,16 @@ impl<'a> Server<'a> {
     /// When it does not.
     #[must_use]
     pub fn start(world: &'a World) -> Self {
-        let mut process = world.start_with(&["serve"], &[("INTELLICARTEL__HTTP__LISTEN", "127.0.0.1:0")]);
+        Self::start_as(world, &["serve"])
+    }
+
+    /// Starts another command that listens, on a free port.
+    ///
+    /// # Panics
+    /// When it does not listen.
+    #[must_use]
+    pub fn start_as(world: &'a World, arguments: &[&str]) -> Self {
+        let mut process = world.start(&[arguments, &["--listen", "127.0.0.1:0"]].concat());
         let begun = Instant::now();
         let address = loop {
             let log = process.log();

@@ -277,6 +277,24 @@ fn a_client_that_leaves_stops_its_query_and_a_shutdown_lets_others_end() {
 }
 
 #[test]
+fn an_ingest_tells_its_lag_and_answers_no_questions() {
+    let world = three_sales();
+    let server = Server::start_as(&world, &["ingest", "--feeds", "sales"]);
+    let lag = r#"intellicartel_ingest_lag_records{feed="sales",partition="0"} 0"#;
+    let begun = std::time::Instant::now();
+    while !server.get("/metrics", &[]).text().contains(lag) {
+        assert!(begun.elapsed() < PATIENCE, "{}", server.get("/metrics", &[]).text());
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    assert_eq!(server.get("/readyz", &[]).expect_success()["data"]["status"], "ready");
+    let _ = server.sql("gift-uk", &json!({ "sql": "SELECT 1" })).expect_refusal(404, "NOT_FOUND", &[SQL]);
+    let said = server.end().expect_success().stderr;
+    assert!(said.contains("0 rows and 0 dead letters"), "{said}");
+    let refused = world.run(&["ingest", "--listen", "0.0.0.0:8080"]);
+    let _ = refused.expect_failure(&["--listen", "0.0.0.0:8080", "127.0.0.1:PORT"]);
+}
+
+#[test]
 fn operators_see_whether_it_lives_and_only_the_loopback_is_served() {
     let mut world = three_sales();
     let server = Server::start(&world);

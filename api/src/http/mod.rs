@@ -15,22 +15,26 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::ApiState;
+use crate::{ApiState, Routes};
 
 pub(crate) use as_of::NewestSales;
 
 /// Bytes of a request's body at most; a question may have half of that.
 const MAX_BODY_BYTES: usize = 512 << 10;
 
-/// Every route, with all that stands around it.
-pub fn router(state: ApiState) -> Router {
-    Router::new()
+/// The routes, with all that stands around it.
+pub(crate) fn router(state: ApiState, routes: Routes) -> Router {
+    let mut router = Router::new()
         .route("/livez", get(operations::live))
         .route("/readyz", get(operations::ready))
         .route("/metrics", get(operations::metrics))
-        .route("/version", get(operations::version))
-        .route("/api/v1/data/sql", post(sql::query))
-        .route("/api/v1/forecast/predictions", get(forecast::predictions))
+        .route("/version", get(operations::version));
+    if routes == Routes::All {
+        router = router
+            .route("/api/v1/data/sql", post(sql::query))
+            .route("/api/v1/forecast/predictions", get(forecast::predictions));
+    }
+    router
         .fallback(frame::unknown_path)
         .method_not_allowed_fallback(frame::unknown_method)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))

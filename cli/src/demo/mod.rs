@@ -71,7 +71,11 @@ pub(crate) async fn run(config: &Config, args: Args) -> Result<()> {
     forecast::run_for_all(config).await?;
     eprintln!("ready after {:.1} s", begun.elapsed().as_secs_f64());
     invite(config);
-    if args.once { Ok(()) } else { serve::http(config, lake, metrics, shutdown).await }
+    if args.once {
+        return Ok(());
+    }
+    let listener = api::bind(&config.http.listen).await?;
+    serve::http(listener, lake, metrics, api::Routes::All, shutdown).await
 }
 
 /// Opens the lake, without what an unfinished or unwanted load has left.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use domain::{Error, ErrorKind, Feed, Result};
 use rdkafka::consumer::Consumer as _;
 
-use super::context::{FeedConsumer, QuietContext};
+use super::context::{FeedConsumer, FeedContext};
 use super::{KafkaConfig, kafka_error};
 
 /// What was seen.
@@ -36,7 +36,8 @@ pub struct FeedTopic {
 /// When a setting is not usable, or the cluster does not answer.
 pub fn look(kafka: &KafkaConfig, timeout: Duration) -> Result<Cluster> {
     let failed = |error| kafka_error("asking the cluster", &kafka.brokers, error);
-    let consumer: FeedConsumer = kafka.client().create_with_context(QuietContext).map_err(failed)?;
+    let consumer: FeedConsumer =
+        kafka.client().create_with_context(FeedContext::default()).map_err(failed)?;
     let metadata = consumer.fetch_metadata(None, timeout).map_err(failed)?;
     let id = consumer.client().fetch_cluster_id(timeout).ok_or_else(|| {
         Error::new(

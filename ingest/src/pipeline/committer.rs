@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel}
 use std::time::Duration;
 
 use domain::ports::{Batch, CommitOutcome};
-use domain::position::LogIdentity;
+use domain::position::{LogIdentity, PartitionRange};
 use domain::{Error, ErrorKind, civil};
 use rdkafka::consumer::Consumer;
 use tokio::sync::mpsc::error::TrySendError;
@@ -20,7 +20,7 @@ use crate::kafka::topic_id;
 #[derive(Debug)]
 pub(super) enum CommitEvent {
     /// It stands in the table.
-    Committed { rows: u64, dead_letters: u64, newest_at: civil::Micros },
+    Committed { rows: u64, dead_letters: u64, newest_at: civil::Micros, ranges: Vec<PartitionRange> },
     /// It was given up.
     Dropped(String),
     /// The store could not be asked to the end.
@@ -185,6 +185,7 @@ impl Task {
                 rows: row_count as u64,
                 dead_letters,
                 newest_at: submission.taken_at,
+                ranges: batch.ranges,
             },
             Ok(CommitOutcome::Dropped { reason }) => CommitEvent::Dropped(reason),
             Err(error) if error.is_retryable() => CommitEvent::Unknown(error),
