@@ -42,6 +42,7 @@ impl Inspection {
     }
 
     /// Writes as a start of `ingest` does before it trusts the store. Gives how far the store's clock is ahead of this machine's.
+    /// Dropped before its end it may leave keys behind, which a start after an hour removes.
     ///
     /// # Errors
     /// [`ErrorKind::Incompatible`] when the store is not safe for commits, else those of reaching and writing it.

@@ -21,7 +21,7 @@ fn write(world: &World, name: &str, text: &str) -> String {
 
 #[test]
 fn a_later_layer_wins() {
-    let mut world = world();
+    let mut world = World::on_folder();
     let shown = |world: &World, arguments: &[&str]| {
         let shown =
             world.run(&[&["config", "print", "--redacted"], arguments].concat()).expect_success().stdout;
@@ -52,7 +52,7 @@ fn a_later_layer_wins() {
 
 #[test]
 fn what_is_not_a_setting_is_named() {
-    let world = world();
+    let world = World::on_folder();
     for (arguments, words) in [
         (["--set", "ingest.flush_seconds=1"], ["there is no setting `ingest.flush_seconds`", "flush_ms"]),
         (["--set", "injest.flush_ms=1"], ["there is no setting `injest`", "ingest"]),
