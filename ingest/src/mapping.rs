@@ -127,7 +127,7 @@ impl Mapping {
     pub fn bind(self, columns: &Columns) -> Result<(Mapper, Vec<String>)> {
         let mut wanted = Vec::<String>::new();
         let mut find = |name: &str, optional: bool| {
-            let reading = reading(columns, name, optional)?;
+            let reading = reading(columns, self.file_format, name, optional)?;
             let at = wanted.iter().position(|known| known == name).unwrap_or_else(|| {
                 wanted.push(name.to_owned());
                 wanted.len() - 1
@@ -173,7 +173,7 @@ fn checked_rules(feed: Feed, fields: toml::Table) -> Result<Vec<(String, RuleTex
 const SHOWN_COLUMNS: usize = 60;
 
 /// How a column reads; the fault if the file lacks it or has two of that name.
-fn reading(columns: &Columns, name: &str, optional: bool) -> Result<Reading, String> {
+fn reading(columns: &Columns, format: FileFormat, name: &str, optional: bool) -> Result<Reading, String> {
     let mut named = columns.list.iter().filter(|column| column.name == name);
     match (named.next(), named.next()) {
         (Some(column), None) => Ok(column.reading.clone()),
@@ -191,7 +191,7 @@ fn reading(columns: &Columns, name: &str, optional: bool) -> Result<Reading, Str
                 ),
                 None => (String::new(), ""),
             };
-            Err(format!("the file has no column `{name}`{among}; it has {names}{more}{fix}"))
+            Err(format!("the file has no column `{name}`{among}; read as {format} it has {names}{more}{fix}"))
         }
     }
 }
@@ -288,6 +288,14 @@ mod tests {
         assert_eq!((&records[0]["kind"], &records[2]["kind"]), (&"sale".into(), &"return".into()));
         assert_eq!(records[1].get("customer"), None);
         assert_eq!(times, LocalTimes { moved: 1, ambiguous: 1 });
+    }
+
+    #[test]
+    fn the_examples_of_the_guide_are_mappings() {
+        let guide = include_str!("../../docs/guides/mappings.md");
+        let examples = guide.split("```toml\n").skip(1).filter_map(|part| part.split("```").next());
+        let formats: Vec<_> = examples.map(|text| Mapping::parse(text).expect(text).file_format).collect();
+        assert_eq!(formats, [FileFormat::Csv, FileFormat::JsonLines, FileFormat::Parquet]);
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod parquet;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
 use std::ops::Range;
 use std::path::Path;
 
@@ -29,6 +30,16 @@ pub enum FileFormat {
     JsonLines,
     /// Apache Parquet.
     Parquet,
+}
+
+impl fmt::Display for FileFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Csv => "CSV",
+            Self::JsonLines => "JSON lines",
+            Self::Parquet => "Parquet",
+        })
+    }
 }
 
 /// How a column's values read as text.

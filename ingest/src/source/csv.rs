@@ -16,7 +16,9 @@ struct Csv {
 
 pub(super) fn open(file: Stream, delimiter: u8) -> Result<impl Source, String> {
     let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).from_reader(file.content);
-    let header = reader.headers().map_err(|error| format!("its header, read as CSV: {error}"))?;
+    let header = reader.headers().map_err(|error| {
+        format!("its header cannot be read as CSV, which it is by the mapping's file_format: {error}")
+    })?;
     let list = header.iter().map(|name| Column::text(name.trim_start_matches('\u{feff}'))).collect();
     let columns = Columns { list, sampled: None };
     Ok(Csv { reader, columns, read: file.read, size_bytes: file.size_bytes })

@@ -34,25 +34,32 @@ struct JsonLines {
 
 pub(super) fn open(file: Stream) -> Result<impl Source, String> {
     let mut lines = Lines { content: BufReader::new(file.content), number: 0, bytes: Vec::new() };
-    let (mut sample, mut bytes) = (Vec::new(), 0);
+    let (mut sample, mut bytes, mut learned) = (Vec::new(), 0, Learned::default());
     while sample.len() < SAMPLE_OBJECTS
         && bytes < SAMPLE_BYTES
         && let Some((number, text)) = lines.next()?
     {
+        learned.read(text).map_err(|error| line_fault(number, &error))?;
         bytes += text.len();
         sample.push(Line { number, text: text.to_owned() });
     }
     if sample.is_empty() {
         return Err("it holds no JSON object".to_owned());
     }
-    let columns = Columns { list: learn(&sample)?, sampled: Some(sample.len()) };
+    let columns = Columns { list: learned.list, sampled: Some(sample.len()) };
     Ok(JsonLines { lines, sample, columns, read: file.read, size_bytes: file.size_bytes })
 }
 
-/// The columns of these lines, in the order in which they appear. One that holds nothing but arrays cannot be read.
-fn learn(sample: &[Line]) -> Result<Vec<Column>, String> {
-    let (mut list, mut known) = (Vec::<Column>::new(), HashMap::<String, usize>::new());
-    for line in sample {
+/// Columns in the order in which they appear. One that holds nothing but arrays cannot be read.
+#[derive(Default)]
+struct Learned {
+    list: Vec<Column>,
+    /// Where a column stands in the list.
+    places: HashMap<String, usize>,
+}
+
+impl Learned {
+    fn read(&mut self, line: &str) -> serde_json::Result<()> {
         let mut learn = |path: &str, json: &str| {
             let nested = match json.as_bytes() {
                 [b'{', ..] if path.matches('.').count() < SAMPLE_DEPTH => return Ok(true),
@@ -61,19 +68,18 @@ fn learn(sample: &[Line]) -> Result<Vec<Column>, String> {
                 _ => None,
             };
             let reading = nested.map_or(Reading::Text, |kind| Reading::Unreadable(kind.to_owned()));
-            match known.get(path) {
-                Some(&at) if reading == Reading::Text => list[at].reading = reading,
+            match self.places.get(path) {
+                Some(&at) if reading == Reading::Text => self.list[at].reading = reading,
                 Some(_) => {}
                 None => {
-                    known.insert(path.to_owned(), list.len());
-                    list.push(Column { name: path.to_owned(), reading });
+                    self.places.insert(path.to_owned(), self.list.len());
+                    self.list.push(Column { name: path.to_owned(), reading });
                 }
             }
             Ok(false)
         };
-        visit(&line.text, "", &mut learn).map_err(|error| line_fault(line.number, &error))?;
+        visit(line, "", &mut learn)
     }
-    Ok(list)
 }
 
 impl Source for JsonLines {
@@ -201,7 +207,7 @@ impl Lines {
             }
         }
         let text = std::str::from_utf8(&self.bytes).map_err(|error| line_fault(self.number, &error))?;
-        Ok(Some((self.number, text.trim_start_matches('\u{feff}'))))
+        Ok(Some((self.number, text.trim_start_matches('\u{feff}').trim_end())))
     }
 }
 

@@ -21,8 +21,9 @@ struct Parquet {
 }
 
 pub(super) fn open(file: File, size_bytes: u64) -> Result<impl Source, String> {
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file)
-        .map_err(|error| format!("it cannot be read as Parquet, which the mapping says it is: {error}"))?;
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| {
+        format!("it cannot be read as Parquet, which it is by the mapping's file_format: {error}")
+    })?;
     let column = |field: &Arc<arrow_schema::Field>| Column {
         name: field.name().clone(),
         reading: reading(field.data_type()),

@@ -190,7 +190,7 @@ fn a_bad_line_of_json_is_named() {
         let error =
             mapped(&folder.file(format!("{good}\n{bad}\n")), &mapping("json_lines", SKU)).expect_err(bad);
         assert!(error.starts_with("line 1502: "), "{bad}: {error}");
-        assert!(!error.contains("at line 1 "), "{error}");
+        assert!(!error.contains(" column "), "the parser's own place is left out: {error}");
     }
     let error =
         mapped(&folder.file(b"{\"Code\": \"\xff\"}"), &mapping("json_lines", SKU)).expect_err("no UTF-8");
@@ -203,7 +203,12 @@ fn a_column_that_the_first_objects_lack_must_be_optional() {
     let file = folder.file("{\"a\": 1, \"b\": {\"c\": 1}}\n".repeat(1200) + "{\"promo\": \"P\"}\n");
     let error =
         mapped(&file, &mapping("json_lines", "promotion = { column = \"promo\" }")).expect_err("unknown");
-    for word in ["feeds.sales.promotion", "`promo` in its first 1000 objects", "a, b.c", "optional = true"] {
+    for word in [
+        "feeds.sales.promotion",
+        "`promo` in its first 1000 objects",
+        "JSON lines it has a, b.c",
+        "optional = true",
+    ] {
         assert!(error.contains(word), "{error}");
     }
     let optional = mapping("json_lines", "promotion = { column = \"promo\", optional = true }");
@@ -315,7 +320,7 @@ fn types_of_parquet_that_are_no_text_are_refused_when_mapped() {
         let error = mapped(&file, &mapping("parquet", "sku = { column = \"Raw\" }")).expect_err("no text");
         assert!(error.contains("feeds.sales.sku: column `Raw` is of type"), "{error}");
         let error = mapped(&file, &mapping("parquet", "sku = { column = \"code\" }")).expect_err("no column");
-        assert!(error.contains("no column `code`; it has Code, Raw"), "{error}");
+        assert!(error.contains("no column `code`; read as Parquet it has Code, Raw"), "{error}");
     }
 }
 
