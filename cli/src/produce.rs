@@ -15,10 +15,10 @@ use crate::wire;
 pub(crate) struct Args {
     /// The feed, like `sales`.
     feed: String,
-    /// The source: CSV, plain or compressed by gzip or xz.
+    /// The source: CSV, JSON lines or Parquet, plain or compressed by gzip or xz.
     #[arg(long)]
     file: PathBuf,
-    /// The mapping of its columns.
+    /// The mapping, which says what the source is and how its columns become records (docs/guides/mappings.md).
     #[arg(long)]
     map: PathBuf,
     /// Records a second at most.

@@ -1,4 +1,4 @@
-//! Source files, plain or compressed, as one stream of bytes; what they are is read from their first bytes, not from their names.
+//! Source files, plain or compressed; what they are is read from their first bytes, not from their names.
 
 use std::fs::File;
 use std::io::{BufReader, Read, Seek};
@@ -6,10 +6,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use domain::{Error, Result};
+use domain::{Error, ErrorKind, Result};
+use tokio_util::sync::CancellationToken;
 
-/// An opened file.
-pub struct Source {
+/// A file opened to be read from its beginning to its end.
+pub struct Stream {
     /// Its decompressed content.
     pub content: Box<dyn Read + Send>,
     /// Bytes read so far from the file as it lies there.
@@ -18,33 +19,82 @@ pub struct Source {
     pub size_bytes: u64,
 }
 
-impl std::fmt::Debug for Source {
+impl std::fmt::Debug for Stream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Source").field("size_bytes", &self.size_bytes).finish_non_exhaustive()
+        f.debug_struct("Stream").field("size_bytes", &self.size_bytes).finish_non_exhaustive()
     }
 }
 
-/// Opens a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Packing {
+    Plain,
+    Gzip,
+    Xz,
+}
+
+/// Opens a file as a stream.
 ///
 /// # Errors
 /// When it cannot be read, naming it.
-pub fn open(path: &Path) -> Result<Source> {
-    let failed = |error: std::io::Error| {
-        Error::invalid(format!("--file {}: {error}", path.display())).with_source(error)
-    };
-    let mut file = File::open(path).map_err(failed)?;
-    let size_bytes = file.metadata().map_err(failed)?.len();
-    let mut magic = [0_u8; 6];
-    let length = file.read(&mut magic).map_err(failed)?;
-    file.rewind().map_err(failed)?;
+pub fn stream(path: &Path) -> Result<Stream> {
+    let (file, packing) = open(path)?;
+    let size_bytes = file.metadata().map_err(|error| failed(path, error))?.len();
     let read = Arc::new(AtomicU64::new(0));
     let counted = BufReader::with_capacity(1 << 20, Counted { file, read: Arc::clone(&read) });
-    let content: Box<dyn Read + Send> = match &magic[..length] {
-        [0x1f, 0x8b, ..] => Box::new(flate2::read::MultiGzDecoder::new(counted)),
-        [0xfd, b'7', b'z', b'X', b'Z', 0] => Box::new(liblzma::read::XzDecoder::new_multi_decoder(counted)),
-        _ => Box::new(counted),
+    let content: Box<dyn Read + Send> = match packing {
+        Packing::Gzip => Box::new(flate2::read::MultiGzDecoder::new(counted)),
+        Packing::Xz => Box::new(liblzma::read::XzDecoder::new_multi_decoder(counted)),
+        Packing::Plain => Box::new(counted),
     };
-    Ok(Source { content, read, size_bytes })
+    Ok(Stream { content, read, size_bytes })
+}
+
+/// Opens a file for reading at any place. A compressed one is unpacked into a nameless file in the system's temporary folder, which goes when it is closed.
+///
+/// # Errors
+/// When it cannot be read or unpacked, naming it; when it was cancelled.
+pub fn seekable(path: &Path, cancel: &CancellationToken) -> Result<File> {
+    let (file, packing) = open(path)?;
+    if packing == Packing::Plain {
+        return Ok(file);
+    }
+    let mut content = stream(path)?.content;
+    let mut unpack = || -> std::io::Result<File> {
+        let mut unpacked = tempfile::tempfile()?;
+        while !cancel.is_cancelled() && std::io::copy(&mut (&mut content).take(64 << 20), &mut unpacked)? > 0
+        {
+        }
+        Ok(unpacked)
+    };
+    let unpacked = unpack().map_err(|error| {
+        let folder = std::env::temp_dir();
+        let what = format!("--file {}: unpacking it into {}: {error}", path.display(), folder.display());
+        Error::invalid(what).with_source(error)
+    })?;
+    if cancel.is_cancelled() {
+        return Err(Error::new(ErrorKind::Cancelled, "stopped; no record was sent"));
+    }
+    Ok(unpacked)
+}
+
+fn open(path: &Path) -> Result<(File, Packing)> {
+    let begin = || -> std::io::Result<(File, Packing)> {
+        let mut file = File::open(path)?;
+        let mut magic = Vec::new();
+        (&mut file).take(6).read_to_end(&mut magic)?;
+        file.rewind()?;
+        let packing = match magic[..] {
+            [0x1f, 0x8b, ..] => Packing::Gzip,
+            [0xfd, b'7', b'z', b'X', b'Z', 0] => Packing::Xz,
+            _ => Packing::Plain,
+        };
+        Ok((file, packing))
+    };
+    begin().map_err(|error| failed(path, error))
+}
+
+fn failed(path: &Path, error: std::io::Error) -> Error {
+    Error::invalid(format!("--file {}: {error}", path.display())).with_source(error)
 }
 
 struct Counted {

@@ -11,3 +11,4 @@ pub mod kafka;
 pub mod mapping;
 pub mod pipeline;
 pub mod produce;
+pub mod source;

@@ -1,8 +1,9 @@
 //! Mapping files: how the rows of a source file become records of a feed.
 //!
 //! ```toml
+//! file_format = "csv"                # or "json_lines", "parquet"
+//! delimiter = ","                    # of CSV
 //! history = true                     # the file tells of the past: _known_at is each record's own time
-//! delimiter = ","
 //!
 //! [feeds.sales]
 //! tenant         = { constant = "gift-uk" }
@@ -12,19 +13,23 @@
 //! quantity       = { column = "Quantity" }
 //! kind           = { column = "Quantity", negative = "return", otherwise = "sale" }
 //! occurred_at    = { column = "InvoiceDate", format = "%m/%d/%Y %H:%M", time_zone = "Europe/London" }
+//! promotion      = { column = "Promo", optional = true }  # no fault if the file has no such column
 //! country        = { column = "Country" }               # a field that the feed does not know: kept in _extra
 //! ```
 //!
 //! A value that a rule cannot read (a date of another form, say) is passed on as it stands, so that the record becomes a dead letter with its reason
 //! and is not lost. Empty values are left out. Local times that do not exist move forward an hour, ambiguous ones take the first; both are counted.
+//! `docs/guides/mappings.md` is the page for users.
 
 mod rule;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use domain::{Error, Feed, Result};
 use serde::Deserialize;
+
+use crate::source::{Columns, FileFormat, Reading, Row};
 
 pub use rule::LocalTimes;
 use rule::{Rule, RuleText};
@@ -34,13 +39,10 @@ use rule::{Rule, RuleText};
 struct MappingText {
     #[serde(default)]
     history: bool,
-    #[serde(default = "comma")]
-    delimiter: char,
+    #[serde(default)]
+    file_format: FileFormat,
+    delimiter: Option<char>,
     feeds: BTreeMap<String, toml::Table>,
-}
-
-fn comma() -> char {
-    ','
 }
 
 /// A checked mapping.
@@ -48,7 +50,9 @@ fn comma() -> char {
 pub struct Mapping {
     /// Whether the records tell of the past.
     pub history: bool,
-    /// What separates the columns.
+    /// The kind of file that it is for.
+    pub file_format: FileFormat,
+    /// What separates the columns of CSV.
     pub delimiter: u8,
     feeds: Vec<(Feed, Vec<(String, RuleText)>)>,
 }
@@ -92,37 +96,23 @@ impl Mapping {
     /// Naming the key and the fix.
     pub fn parse(text: &str) -> Result<Self> {
         let mapping: MappingText = toml::from_str(text).map_err(|error| Error::invalid(error.to_string()))?;
-        let delimiter = u8::try_from(mapping.delimiter).ok().filter(u8::is_ascii);
+        if mapping.delimiter.is_some() && mapping.file_format != FileFormat::Csv {
+            return Err(Error::invalid(
+                "delimiter: only CSV has one; leave it out or set file_format = \"csv\"",
+            ));
+        }
+        let delimiter = u8::try_from(mapping.delimiter.unwrap_or(',')).ok().filter(u8::is_ascii);
         let delimiter = delimiter.ok_or_else(|| Error::invalid("delimiter: give one ASCII character"))?;
         if mapping.feeds.is_empty() {
             return Err(Error::invalid("it maps no feed: add a section like [feeds.sales]"));
         }
-        let mut feeds = Vec::new();
-        for (name, fields) in mapping.feeds {
+        let feed = |(name, fields): (String, toml::Table)| {
             let feed = Feed::from_name(&name)?;
-            let mut rules = Vec::new();
-            for (field, value) in fields {
-                let rule: RuleText = value
-                    .try_into()
-                    .map_err(|error| Error::invalid(format!("feeds.{name}.{field}: {error}")))?;
-                rule.check().map_err(|what| Error::invalid(format!("feeds.{name}.{field}: {what}")))?;
-                rules.push((field, rule));
-            }
-            let needed: Vec<_> = feed
-                .required_fields()
-                .iter()
-                .filter(|f| !rules.iter().any(|(name, _)| name == *f))
-                .copied()
-                .collect();
-            if !needed.is_empty() {
-                return Err(Error::invalid(format!(
-                    "feeds.{name} lacks a rule for {}: every record needs them",
-                    needed.join(", ")
-                )));
-            }
-            feeds.push((feed, rules));
-        }
-        Ok(Self { history: mapping.history, delimiter, feeds })
+            let rules = checked_rules(feed, fields);
+            rules.map(|rules| (feed, rules)).map_err(|fault| Error::invalid(format!("feeds.{name}{fault}")))
+        };
+        let feeds = mapping.feeds.into_iter().map(feed).collect::<Result<_>>()?;
+        Ok(Self { history: mapping.history, file_format: mapping.file_format, delimiter, feeds })
     }
 
     /// The feeds that the mapping fills.
@@ -130,35 +120,85 @@ impl Mapping {
         self.feeds.iter().map(|(feed, _)| *feed)
     }
 
-    /// Binds the mapping to a file's columns.
+    /// Binds the mapping to a file's columns. With the mapper come the columns that it wants to find in each row, in this order.
     ///
     /// # Errors
-    /// Naming a column that the file does not have, and those that it has.
-    pub fn bind(self, columns: &[String]) -> Result<Mapper> {
-        let index: HashMap<&str, usize> =
-            columns.iter().enumerate().map(|(at, name)| (name.as_str(), at)).collect();
+    /// Naming a column that the file does not have, and those that it has; or one whose type does not suit its rule.
+    pub fn bind(self, columns: &Columns) -> Result<(Mapper, Vec<String>)> {
+        let mut wanted = Vec::<String>::new();
+        let mut find = |name: &str, optional: bool| {
+            let reading = reading(columns, self.file_format, name, optional)?;
+            let at = wanted.iter().position(|known| known == name).unwrap_or_else(|| {
+                wanted.push(name.to_owned());
+                wanted.len() - 1
+            });
+            Ok((at, reading))
+        };
         let mut feeds = Vec::new();
         for (feed, rules) in self.feeds {
-            let bind = |(field, rule): (String, RuleText)| {
-                let bound = rule.bind(&|column: &str| index.get(column).copied());
-                let bound = bound.map_err(|column| {
-                    Error::invalid(format!(
-                        "feeds.{}.{field}: the file has no column `{column}`; it has {}",
-                        feed.name(),
-                        columns.join(", ")
-                    ))
-                });
-                bound.map(|rule| (field, rule))
+            let mut bind = |(field, rule): (String, RuleText)| match rule.bind(&mut find) {
+                Ok(rule) => Ok((field, rule)),
+                Err(fault) => Err(Error::invalid(format!("feeds.{}.{field}: {fault}", feed.name()))),
             };
-            feeds.push((feed, rules.into_iter().map(bind).collect::<Result<Vec<_>>>()?));
+            feeds.push((feed, rules.into_iter().map(&mut bind).collect::<Result<Vec<_>>>()?));
         }
-        Ok(Mapper { history: self.history, feeds, local_times: LocalTimes::default() })
+        Ok((Mapper { history: self.history, feeds, local_times: LocalTimes::default() }, wanted))
+    }
+}
+
+/// A feed's rules; what is wrong with them goes on from the feed's name.
+fn checked_rules(feed: Feed, fields: toml::Table) -> Result<Vec<(String, RuleText)>, String> {
+    let mut rules = Vec::new();
+    for (field, value) in fields {
+        let rule: RuleText = value.try_into().map_err(|error| format!(".{field}: {error}"))?;
+        rule.check().map_err(|what| format!(".{field}: {what}"))?;
+        if rule.optional && feed.required_fields().contains(&field.as_str()) {
+            return Err(format!(".{field}: every record needs it, so its column cannot be optional"));
+        }
+        rules.push((field, rule));
+    }
+    let needed: Vec<_> = feed
+        .required_fields()
+        .iter()
+        .filter(|f| !rules.iter().any(|(name, _)| name == *f))
+        .copied()
+        .collect();
+    if !needed.is_empty() {
+        return Err(format!(" lacks a rule for {}: every record needs them", needed.join(", ")));
+    }
+    Ok(rules)
+}
+
+/// Names of columns that a message lists.
+const SHOWN_COLUMNS: usize = 60;
+
+/// How a column reads; the fault if the file lacks it or has two of that name.
+fn reading(columns: &Columns, format: FileFormat, name: &str, optional: bool) -> Result<Reading, String> {
+    let mut named = columns.list.iter().filter(|column| column.name == name);
+    match (named.next(), named.next()) {
+        (Some(column), None) => Ok(column.reading.clone()),
+        (Some(_), Some(_)) => Err(format!("the file has more than one column `{name}`")),
+        // What a file does not state, a later row may have.
+        (None, _) if optional => Ok(columns.sampled.map_or(Reading::Absent, |_| Reading::Text)),
+        (None, _) => {
+            let names = columns.list.iter().take(SHOWN_COLUMNS).map(|column| column.name.as_str());
+            let names = names.collect::<Vec<_>>().join(", ");
+            let more = if columns.list.len() > SHOWN_COLUMNS { ", ..." } else { "" };
+            let (among, fix) = match columns.sampled {
+                Some(count) => (
+                    format!(" in its first {count} objects"),
+                    "; if later ones do, and not every record needs it, say optional = true",
+                ),
+                None => (String::new(), ""),
+            };
+            Err(format!("the file has no column `{name}`{among}; read as {format} it has {names}{more}{fix}"))
+        }
     }
 }
 
 impl Mapper {
     /// The records of one row, one for each feed.
-    pub fn map(&mut self, row: &csv::StringRecord) -> Vec<MappedRecord> {
+    pub fn map(&mut self, row: &Row) -> Vec<MappedRecord> {
         let (history, local_times) = (self.history, &mut self.local_times);
         let record = |(feed, rules): &mut (Feed, Vec<(String, Rule)>)| {
             let mut json = String::with_capacity(384);
@@ -190,6 +230,7 @@ impl Mapper {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::Column;
 
     const MAPPING: &str = r#"
         history = true
@@ -207,11 +248,23 @@ mod tests {
         customer = { column = "Customer" }
     "#;
 
+    fn columns(names: &[&str]) -> Columns {
+        Columns { list: names.iter().map(|name| Column::text(*name)).collect(), sampled: None }
+    }
+
     fn map(rows: &[[&str; 6]]) -> (Vec<serde_json::Value>, LocalTimes) {
-        let columns = ["Invoice", "Code", "Quantity", "Price", "Date", "Customer"].map(str::to_owned);
-        let mut mapper = Mapping::parse(MAPPING).expect("valid").bind(&columns).expect("bound");
-        let values = rows.iter().flat_map(|row| mapper.map(&csv::StringRecord::from(row.to_vec())));
-        let values = values.map(|record| serde_json::from_slice(&record.value).expect("json")).collect();
+        let columns = columns(&["Invoice", "Code", "Quantity", "Price", "Date", "Customer"]);
+        let (mut mapper, wanted) = Mapping::parse(MAPPING).expect("valid").bind(&columns).expect("bound");
+        let values = rows.iter().flat_map(|texts| {
+            let mut row = Row::default();
+            row.clear(wanted.len());
+            for (column, text) in columns.list.iter().zip(texts) {
+                row.set(wanted.iter().position(|name| *name == column.name).expect("all are mapped"), text);
+            }
+            mapper.map(&row)
+        });
+        let values: Vec<_> =
+            values.map(|record| serde_json::from_slice(&record.value).expect("json")).collect();
         (values, mapper.local_times())
     }
 
@@ -238,6 +291,14 @@ mod tests {
     }
 
     #[test]
+    fn the_examples_of_the_guide_are_mappings() {
+        let guide = include_str!("../../docs/guides/mappings.md");
+        let examples = guide.split("```toml\n").skip(1).filter_map(|part| part.split("```").next());
+        let formats: Vec<_> = examples.map(|text| Mapping::parse(text).expect(text).file_format).collect();
+        assert_eq!(formats, [FileFormat::Csv, FileFormat::JsonLines, FileFormat::Parquet]);
+    }
+
+    #[test]
     fn faults_name_the_key_and_the_fix() {
         let fault =
             |from: &str, to: &str| Mapping::parse(&MAPPING.replace(from, to)).expect_err(to).to_string();
@@ -247,10 +308,9 @@ mod tests {
         assert!(fault("\"trim\"", "\"strip\"").contains("strip"));
         assert!(fault("currency = { constant = \"GBP\" }", "").contains("lacks a rule for currency"));
         assert!(fault("%H:%M", "%Q").contains("format"));
-        let columns = ["Invoice".to_owned(), "Code".to_owned()];
         let error = Mapping::parse(MAPPING)
             .expect("valid")
-            .bind(&columns)
+            .bind(&columns(&["Invoice", "Code"]))
             .expect_err("a column is missing")
             .to_string();
         assert!(error.contains("no column `") && error.contains("Invoice, Code"), "{error}");

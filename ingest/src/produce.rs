@@ -1,8 +1,7 @@
 //! `produce`: replays a mapped file to its topics, with an idempotent producer and an exact count of what the cluster acknowledged.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -15,11 +14,11 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
 use tokio_util::sync::CancellationToken;
 
-use crate::files;
 use crate::kafka::admin::Admin;
 use crate::kafka::context::QuietContext;
 use crate::kafka::{KafkaConfig, kafka_error};
 use crate::mapping::{LocalTimes, MappedRecord, Mapper, Mapping};
+use crate::source::{self, Row, Rows};
 
 /// What is to be produced.
 #[derive(Debug, Clone)]
@@ -41,7 +40,7 @@ pub struct ProduceOptions {
 pub struct Progress {
     /// Records handed to the client.
     pub records: u64,
-    /// Bytes read of the source file, as it lies there.
+    /// Bytes read of the source file, as it lies there; estimated for Parquet.
     pub read_bytes: u64,
     /// Its size.
     pub size_bytes: u64,
@@ -66,8 +65,8 @@ const DELIVERY_TIMEOUT_MS: &str = "60000";
 /// Replays a file. Topics that do not exist are created.
 ///
 /// # Errors
-/// A file or mapping that cannot be used (nothing was produced then), a row that is not CSV, a cluster that does not acknowledge; the message tells how
-/// many records were acknowledged.
+/// A file or mapping that cannot be used (nothing was produced then), a row that cannot be read, a cluster that does not acknowledge; the message tells
+/// how many records were acknowledged.
 pub async fn produce(
     kafka: &KafkaConfig,
     options: ProduceOptions,
@@ -82,7 +81,8 @@ pub async fn produce(
             options.feed.name()
         )));
     }
-    let opened = Opened::new(&options, mapping)?;
+    let (file, rate, stop) = (options.file.clone(), options.rate, cancel.clone());
+    let opened = blocking(move || Opened::new(&file, mapping, &stop)).await?;
     let admin = Admin::new(kafka)?;
     let mut created_topics = Vec::new();
     let topics: BTreeMap<Feed, String> =
@@ -93,36 +93,34 @@ pub async fn produce(
         }
     }
     let kafka = kafka.clone();
-    let run = move || opened.run(&kafka, &topics, options.rate, &progress, &cancel);
-    let mut report = tokio::task::spawn_blocking(run)
-        .await
-        .map_err(|error| Error::internal(format!("producing: {error}")))??;
+    let mut report = blocking(move || opened.run(&kafka, &topics, rate, &progress, &cancel)).await?;
     report.created_topics = created_topics;
     Ok(report)
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| Error::internal(format!("producing: {error}")))?
 }
 
 /// A file whose columns fit its mapping.
 struct Opened {
     feeds: Vec<Feed>,
     mapper: Mapper,
-    rows: csv::Reader<Box<dyn std::io::Read + Send>>,
-    read: Arc<AtomicU64>,
+    rows: Box<dyn Rows>,
     size_bytes: u64,
     name: String,
 }
 
 impl Opened {
-    fn new(options: &ProduceOptions, mapping: Mapping) -> Result<Self> {
-        let source = files::open(&options.file)?;
-        let name = options.file.display().to_string();
-        let mut rows = csv::ReaderBuilder::new().delimiter(mapping.delimiter).from_reader(source.content);
-        let header =
-            rows.headers().map_err(|error| Error::invalid(format!("--file {name}: its header: {error}")))?;
-        let columns: Vec<String> =
-            header.iter().map(|column| column.trim_start_matches('\u{feff}').to_owned()).collect();
+    fn new(file: &Path, mapping: Mapping, cancel: &CancellationToken) -> Result<Self> {
+        let source = source::open(file, mapping.file_format, mapping.delimiter, cancel)?;
         let feeds = mapping.feeds().collect();
-        let mapper = mapping.bind(&columns)?;
-        Ok(Self { feeds, mapper, rows, read: source.read, size_bytes: source.size_bytes, name })
+        let (mapper, columns) = mapping.bind(source.columns())?;
+        let (name, size_bytes) = (file.display().to_string(), source.size_bytes());
+        let rows =
+            source.rows(&columns).map_err(|fault| Error::invalid(format!("--file {name}: {fault}")))?;
+        Ok(Self { feeds, mapper, rows, size_bytes, name })
     }
 
     fn run(
@@ -136,14 +134,14 @@ impl Opened {
         let producer = RecordProducer::new(kafka)?;
         let begun = Instant::now();
         let (mut sent, mut shown_at) = (0_u64, Instant::now());
-        let mut row = csv::StringRecord::new();
+        let mut row = Row::default();
         let mut cancelled = false;
         loop {
             if cancel.is_cancelled() {
                 cancelled = true;
                 break;
             }
-            match self.rows.read_record(&mut row) {
+            match self.rows.read(&mut row) {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(error) => {
@@ -166,7 +164,7 @@ impl Opened {
                 std::thread::sleep(early.min(Duration::from_millis(200)));
             }
             if shown_at.elapsed() > Duration::from_millis(100) {
-                let read_bytes = self.read.load(Ordering::Relaxed);
+                let read_bytes = self.rows.read_bytes();
                 progress(Progress { records: sent, read_bytes, size_bytes: self.size_bytes });
                 shown_at = Instant::now();
             }

@@ -150,6 +150,34 @@ fn a_mapping_that_does_not_fit_its_file() {
 }
 
 #[test]
+fn a_mistyped_column_of_json_lines_or_parquet_sends_nothing() {
+    let world = World::on_folder();
+    world.create_topic(1);
+    let (file, map) = (world.path("sales"), world.path("map.toml"));
+    let (name, mapping) = (file.to_string_lossy(), map.to_string_lossy());
+    let produce = ["produce", "sales", "--file", &name, "--map", &mapping];
+    let demo = include_str!("../../demo/online_retail_ii.toml");
+
+    std::fs::write(&file, "{\"Invoice\": \"1\", \"item\": {\"price\": 2.50}}\n".repeat(5_000))
+        .expect("a file");
+    std::fs::write(&map, format!("file_format = \"json_lines\"\n{demo}")).expect("a mapping");
+    let fault = ["the file has no column", "in its first 1000 objects", "it has Invoice, item.price"];
+    let _ = world.run(&produce).expect_failure(&fault);
+
+    let invoices: arrow_array::ArrayRef = std::sync::Arc::new(arrow_array::StringArray::from(vec!["1"]));
+    let batch = arrow_array::RecordBatch::try_from_iter([("Invoice", invoices)]).expect("a batch");
+    let content = std::fs::File::create(&file).expect("a file");
+    let mut writer = parquet::arrow::ArrowWriter::try_new(content, batch.schema(), None).expect("a writer");
+    writer.write(&batch).expect("a row is written");
+    writer.close().expect("the file is closed");
+    std::fs::write(&map, format!("file_format = \"parquet\"\n{demo}")).expect("a mapping");
+    let _ = world.run(&produce).expect_failure(&["the file has no column", "it has Invoice"]);
+    std::fs::write(&map, format!("file_format = \"json_lines\"\n{demo}")).expect("a mapping");
+    let _ = world.run(&produce).expect_failure(&["--file", "line 1: "]);
+    assert!(world.topic_is_empty());
+}
+
+#[test]
 fn settings_that_are_not_known_or_not_usable() {
     let mut world = World::on_folder();
     world.set("INTELLICARTEL__INGEST__FLUSH_SECONDS", "1");

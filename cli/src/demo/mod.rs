@@ -50,6 +50,8 @@ const CATCH_UP_PATIENCE: Duration = Duration::from_secs(300);
 pub(crate) async fn run(config: &Config, args: Args) -> Result<()> {
     let begun = Instant::now();
     let (metrics, shutdown) = (wire::metrics()?, wire::shutdown());
+    // A port that is taken is told before the work, not after it.
+    let listener = if args.once { None } else { Some(api::bind(&config.http.listen).await?) };
     let source = ProduceOptions {
         file: args.data.join("online_retail.csv.xz"),
         map: args.data.join("online_retail_ii.toml"),
@@ -71,11 +73,10 @@ pub(crate) async fn run(config: &Config, args: Args) -> Result<()> {
     forecast::run_for_all(config).await?;
     eprintln!("ready after {:.1} s", begun.elapsed().as_secs_f64());
     invite(config);
-    if args.once {
-        return Ok(());
+    match listener {
+        None => Ok(()),
+        Some(listener) => serve::http(listener, lake, metrics, api::Routes::All, shutdown).await,
     }
-    let listener = api::bind(&config.http.listen).await?;
-    serve::http(listener, lake, metrics, api::Routes::All, shutdown).await
 }
 
 /// Opens the lake, without what an unfinished or unwanted load has left.

@@ -7,6 +7,8 @@ use chrono::{NaiveDateTime, SecondsFormat, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
 use serde::Deserialize;
 
+use crate::source::{LOCAL_TIME_FORMAT, Reading, Row};
+
 /// Local times that needed a decision.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LocalTimes {
@@ -24,11 +26,16 @@ pub(super) enum Transform {
     Lower,
 }
 
+const FORMAT_AND_ZONE: &str =
+    "format and time_zone go together; time_zone alone is for timestamps of Parquet";
+
 /// A rule as it is written.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RuleText {
     column: Option<String>,
+    #[serde(default)]
+    pub(super) optional: bool,
     constant: Option<String>,
     ordinal_within: Option<Vec<String>>,
     #[serde(default)]
@@ -49,6 +56,9 @@ pub(super) enum Rule {
     BySign { column: usize, negative: String, otherwise: String },
 }
 
+/// Told a column's name and whether it may be absent, gives its place in a row and how it reads.
+pub(super) type Find<'a> = dyn FnMut(&str, bool) -> Result<(usize, Reading), String> + 'a;
+
 impl RuleText {
     /// What is wrong with the rule, and the fix.
     pub(super) fn check(&self) -> Result<(), String> {
@@ -56,19 +66,22 @@ impl RuleText {
         if sources.iter().filter(|given| **given).count() != 1 {
             return Err("give exactly one of column, constant, ordinal_within".to_owned());
         }
-        if self.format.is_some() != self.time_zone.is_some() {
-            return Err("format and time_zone go together".to_owned());
+        if self.format.is_some() && self.time_zone.is_none() {
+            return Err(FORMAT_AND_ZONE.to_owned());
         }
         if self.negative.is_some() != self.otherwise.is_some() {
             return Err("negative and otherwise go together".to_owned());
         }
-        let column_only = self.format.is_some() || self.negative.is_some() || !self.transforms.is_empty();
+        let column_only = self.optional
+            || self.time_zone.is_some()
+            || self.negative.is_some()
+            || !self.transforms.is_empty();
         if column_only && self.column.is_none() {
-            return Err("transforms, format and negative need a column".to_owned());
+            return Err("optional, transforms, time_zone and negative need a column".to_owned());
         }
-        let readings = [self.format.is_some(), self.negative.is_some(), !self.transforms.is_empty()];
+        let readings = [self.time_zone.is_some(), self.negative.is_some(), !self.transforms.is_empty()];
         if readings.into_iter().filter(|given| *given).count() > 1 {
-            return Err("transforms, format and negative exclude each other: give one of them".to_owned());
+            return Err("transforms, time_zone and negative exclude each other: give one of them".to_owned());
         }
         if let Some(zone) = &self.time_zone {
             zone.parse::<Tz>()
@@ -82,60 +95,82 @@ impl RuleText {
         Ok(())
     }
 
-    /// Looks the columns up; `Err` names the one that is missing.
-    pub(super) fn bind(self, index: &dyn Fn(&str) -> Option<usize>) -> Result<Rule, String> {
-        let find = |column: String| index(&column).ok_or(column);
+    /// Looks the columns up.
+    pub(super) fn bind(self, find: &mut Find<'_>) -> Result<Rule, String> {
         if let Some(constant) = self.constant {
             return Ok(Rule::Constant(serde_json::Value::from(constant).to_string()));
         }
         if let Some(columns) = self.ordinal_within {
-            let columns = columns.into_iter().map(find).collect::<Result<_, _>>()?;
+            let place = |column: &String| find(column, false).map(|(at, _)| at);
+            let columns = columns.iter().map(place).collect::<Result<_, _>>()?;
             return Ok(Rule::Ordinal { columns, seen: HashMap::new() });
         }
-        let column = find(self.column.unwrap_or_default())?;
-        if let (Some(negative), Some(otherwise)) = (self.negative, self.otherwise) {
-            return Ok(Rule::BySign { column, negative, otherwise });
-        }
-        match (self.format, self.time_zone.and_then(|zone| zone.parse().ok())) {
-            (Some(format), Some(time_zone)) => Ok(Rule::Instant { column, format, time_zone }),
-            _ => Ok(Rule::Text { column, transforms: self.transforms }),
+        let name = self.column.unwrap_or_default();
+        let (column, reading) = find(&name, self.optional)?;
+        let time_zone = self.time_zone.as_ref().and_then(|zone| zone.parse::<Tz>().ok());
+        match (reading, self.format, time_zone) {
+            (Reading::Absent, ..) => Ok(Rule::Text { column, transforms: self.transforms }),
+            (Reading::Unreadable(what), ..) => Err(format!(
+                "column `{name}` is of type {what}; a mapping reads texts, numbers, booleans, dates and times"
+            )),
+            (Reading::LocalTime, None, Some(time_zone)) => {
+                Ok(Rule::Instant { column, format: LOCAL_TIME_FORMAT.to_owned(), time_zone })
+            }
+            (Reading::LocalTime, ..) => Err(format!(
+                "column `{name}` holds local times: say where, like time_zone = \"Europe/London\", and nothing else"
+            )),
+            (Reading::Instant, None, None) | (Reading::Text, None, None) => {
+                Ok(match (self.negative, self.otherwise) {
+                    (Some(negative), Some(otherwise)) => Rule::BySign { column, negative, otherwise },
+                    _ => Rule::Text { column, transforms: self.transforms },
+                })
+            }
+            (Reading::Instant, ..) => {
+                Err(format!("column `{name}` holds instants in UTC: leave out format and time_zone"))
+            }
+            (Reading::Text, Some(format), Some(time_zone)) => Ok(Rule::Instant { column, format, time_zone }),
+            (Reading::Text, ..) => Err(FORMAT_AND_ZONE.to_owned()),
         }
     }
 }
 
 impl Rule {
     /// The field's value as JSON; `None` leaves it out.
-    pub(super) fn apply(&mut self, row: &csv::StringRecord, local_times: &mut LocalTimes) -> Option<String> {
+    pub(super) fn apply(&mut self, row: &Row, local_times: &mut LocalTimes) -> Option<String> {
         let json = |text: &str| Some(serde_json::Value::from(text).to_string());
+        // What is no text cannot be read by a rule, and is passed on as it stands.
+        let as_it_stands = |column: &usize| row.json(*column).map(str::to_owned);
         match self {
             Self::Constant(constant) => Some(constant.clone()),
             Self::Ordinal { columns, seen } => {
-                let parts: Vec<&str> = columns.iter().map(|at| row.get(*at).unwrap_or_default()).collect();
+                let parts: Vec<&str> = columns.iter().map(|at| row.text(*at).unwrap_or_default()).collect();
                 let count = seen.entry(parts.join("\u{1f}")).or_insert(0);
                 *count += 1;
                 Some(count.to_string())
             }
             Self::Text { column, transforms } => {
-                let text =
-                    transforms.iter().fold(row.get(*column)?.to_owned(), |text, transform| match transform {
-                        Transform::Trim => text.trim().to_owned(),
-                        Transform::Upper => text.to_uppercase(),
-                        Transform::Lower => text.to_lowercase(),
+                as_it_stands(column).or_else(|| {
+                    let text = transforms.iter().fold(row.text(*column)?.to_owned(), |text, transform| {
+                        match transform {
+                            Transform::Trim => text.trim().to_owned(),
+                            Transform::Upper => text.to_uppercase(),
+                            Transform::Lower => text.to_lowercase(),
+                        }
                     });
-                (!text.is_empty()).then(|| json(&text)).flatten()
+                    (!text.is_empty()).then(|| json(&text)).flatten()
+                })
             }
-            Self::Instant { column, format, time_zone } => {
-                let text = row.get(*column).filter(|text| !text.is_empty())?;
+            Self::Instant { column, format, time_zone } => as_it_stands(column).or_else(|| {
+                let text = row.text(*column)?;
                 match NaiveDateTime::parse_from_str(text, format) {
                     Ok(local) => json(&to_utc(local, *time_zone, local_times)),
                     Err(_) => json(text),
                 }
-            }
-            Self::BySign { column, negative, otherwise } => {
-                let text = row.get(*column).filter(|text| !text.is_empty())?;
-                let is_negative = text.trim_start().starts_with('-');
+            }),
+            Self::BySign { column, negative, otherwise } => as_it_stands(column).or_else(|| {
+                let is_negative = row.text(*column)?.trim_start().starts_with('-');
                 json(if is_negative { negative } else { otherwise })
-            }
+            }),
         }
     }
 }
@@ -155,5 +190,5 @@ fn to_utc(local: NaiveDateTime, time_zone: Tz, local_times: &mut LocalTimes) -> 
             moved.map_or_else(|| local.and_utc(), |instant| instant.with_timezone(&Utc))
         }
     };
-    instant.to_rfc3339_opts(SecondsFormat::Secs, true)
+    instant.to_rfc3339_opts(SecondsFormat::AutoSi, true)
 }
