@@ -44,7 +44,7 @@ fn on(ground: Ground, seconds: u64) {
     let place = Place::new(ground, &Place::fresh_prefix());
     place.create_topic();
     let mut ingest = place.start(&["ingest", "--feeds", "sales"]);
-    let lake = place.lake().expect("the lake can be reached");
+    let lake = place.lake();
     let engine = engine(&lake);
     let stream = Stream::start(&place, PER_SECOND);
     std::thread::sleep(WARM_UP);
@@ -114,14 +114,8 @@ fn look(place: &Place, engine: &Engine, last: &mut [i64]) {
 /// The rows of an answer of two whole numbers.
 pub(crate) async fn ask(engine: &Engine, sql: &str, limits: Limits) -> Vec<(i64, i64)> {
     let answer = engine.session(domain::Principal::Operator).query(sql, limits).await;
-    let batches: Vec<_> = match answer {
-        Ok(answer) => answer.stream.try_collect().await.expect("an answer"),
-        // Until the first ingest has created it there is no table.
-        Err(error) => {
-            eprintln!("{error}");
-            return Vec::new();
-        }
-    };
+    let answer = answer.unwrap_or_else(|error| panic!("{error}"));
+    let batches: Vec<_> = answer.stream.try_collect().await.expect("an answer");
     let numbers = |batch: &arrow::array::RecordBatch, at: usize| {
         cast(batch.column(at), &DataType::Int64)
             .expect("a number")

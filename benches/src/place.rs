@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use domain::Feed;
 use domain::ids::Pipeline;
 use domain::ports::Append as _;
+use domain::{ErrorKind, Feed};
 use engine::{Engine, EngineParts, EngineSettings, ObjectStoreUrl};
 use ingest::kafka::KafkaConfig;
 use ingest::kafka::admin::Admin;
@@ -15,6 +16,9 @@ use lake::{Lake, LakeOptions, S3Settings, StoreSettings};
 use tempfile::TempDir;
 
 pub(crate) const PARTITIONS: i32 = 4;
+
+/// Longer than anything here takes.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Where a lake lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,8 +115,8 @@ impl Place {
         self.folder.path().join("log")
     }
 
-    /// The lake, for reading; there is one once the first ingest has begun.
-    pub(crate) fn lake(&self) -> domain::Result<Arc<Lake>> {
+    /// The lake, for reading, once the first ingest has created it.
+    pub(crate) fn lake(&self) -> Arc<Lake> {
         let s3 = S3Settings {
             endpoint: Some(service("INTELLICARTEL__S3__ENDPOINT")),
             region: Some(service("INTELLICARTEL__S3__REGION")),
@@ -121,15 +125,23 @@ impl Place {
             allow_http: true,
         };
         let settings = StoreSettings { root: self.root.clone(), s3 };
-        self.runtime.block_on(Lake::open(&settings, LakeOptions::Read))
+        let begun = Instant::now();
+        loop {
+            let lake = self.runtime.block_on(Lake::open(&settings, LakeOptions::Read));
+            match lake.and_then(|lake| Ok((self.runtime.block_on(lake.exists())?, lake))) {
+                Ok((true, lake)) => return lake,
+                Err(error) if error.kind() != ErrorKind::NotFound => panic!("{error}"),
+                _ => std::thread::sleep(Duration::from_millis(20)),
+            }
+            assert!(begun.elapsed() < PATIENCE, "no lake came; the log is {}", self.log().display());
+        }
     }
 
     /// How many records the sales' table covers.
     pub(crate) fn covered(&self, lake: &Lake) -> i64 {
         let pipeline = Pipeline::new("main").expect("a name");
         let state = self.runtime.block_on(lake.topic_state(Feed::Sales, &pipeline, &self.topic()));
-        // Until the first ingest has created it there is no table.
-        state.map_or(0, |state| state.next_offsets.values().sum())
+        state.expect("the table can be read").next_offsets.values().sum()
     }
 }
 

@@ -7,13 +7,12 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use crate::latency::ask;
-use crate::place::{Ground, Place, engine};
+use crate::place::{Ground, PATIENCE, Place, engine};
 use crate::stream::Stream;
 use crate::usage::measured;
 use crate::{percentile, setting};
 
 const PER_SECOND: u64 = 5_000;
-const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(crate) fn run() {
     let (kills, seed) = (setting("KILLS", 20), setting("SEED", 7));
@@ -33,7 +32,7 @@ fn on(ground: Ground, kills: u64, seed: u64) {
     let mut dice = StdRng::seed_from_u64(seed);
     let mut ingest = place.start(&arguments);
     let stream = Stream::start(&place, PER_SECOND);
-    let lake = place.lake().expect("the lake can be reached");
+    let lake = place.lake();
     let mut seconds = Vec::new();
     for kill in 1..=kills {
         std::thread::sleep(Duration::from_millis(dice.random_range(500..3_000)));

@@ -17,7 +17,7 @@ use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use domain::ErrorKind;
 
 #[derive(Debug, Parser)]
@@ -33,8 +33,17 @@ struct Cli {
     /// A setting, above the environment and the file, like http.listen=127.0.0.1:8090; may be given again.
     #[arg(long, global = true, value_name = "SECTION.KEY=VALUE")]
     set: Vec<config::Setting>,
+    /// How log lines are written to stderr; what is logged, RUST_LOG says.
+    #[arg(long, global = true, value_enum, default_value = "text", env = "INTELLICARTEL_LOG_FORMAT")]
+    log_format: LogFormat,
     #[command(subcommand)]
     command: Command,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
 }
 
 #[derive(Debug, Subcommand)]
@@ -79,12 +88,7 @@ impl Command {
 
 fn main() -> ExitCode {
     let cli = Cli::parse_from(settings_first(std::env::args_os()));
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env();
-    tracing_subscriber::fmt()
-        .with_env_filter(filter.unwrap_or_else(|_| "warn,deltalake_core=error,buoyant_kernel=off".into()))
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .init();
+    start_log(cli.log_format);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -101,6 +105,21 @@ fn main() -> ExitCode {
             eprintln!("error: {error}");
             ExitCode::from(if error.kind() == ErrorKind::Invalid { 2 } else { 1 })
         }
+    }
+}
+
+/// Warnings, and a line for each HTTP request, unless RUST_LOG says otherwise.
+fn start_log(format: LogFormat) {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env();
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(
+            filter.unwrap_or_else(|_| "warn,api=info,deltalake_core=error,buoyant_kernel=off".into()),
+        )
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    match format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().init(),
     }
 }
 

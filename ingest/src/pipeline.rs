@@ -73,6 +73,9 @@ const MAX_FAILURES: u32 = 5;
 
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
+/// Messages that are taken in between two looks at the clock and at everything else.
+const BURST: usize = 256;
+
 /// Reads feeds until the end, a shutdown or an error.
 ///
 /// # Errors
@@ -237,18 +240,8 @@ impl FeedWorker {
                     return Ok(ended);
                 }
             }
-            match consumer.poll(POLL_INTERVAL) {
-                Some(Ok(message)) => {
-                    progress.received(message.partition());
-                    if self.kafka.embedded {
-                        check_gap(&buffer, message.partition(), message.offset())?;
-                    }
-                    buffer.push(&message, civil::now());
-                    first_at.get_or_insert_with(Instant::now);
-                }
-                Some(Err(KafkaError::PartitionEOF(partition))) => progress.reached_end(partition),
-                Some(Err(error)) => self.consumer_error(consumer, &buffer, error)?,
-                None => {}
+            if let Some(at) = self.receive(consumer, &mut buffer, &mut progress, limit)? {
+                first_at.get_or_insert(at);
             }
             lag.tell(|| consumer.context().ends());
             let ended = self.options.until_end && progress.all_at_end();
@@ -266,6 +259,40 @@ impl FeedWorker {
             }
         }
         self.drain(committer, &mut buffer, report, &mut lag)
+    }
+
+    /// Waits for messages and takes some in; gives the time at which they came, if any did.
+    fn receive(
+        &self,
+        consumer: &Arc<FeedConsumer>,
+        buffer: &mut Buffer,
+        progress: &mut Progress,
+        limit: usize,
+    ) -> Result<Option<Instant>> {
+        let mut polled = consumer.poll(POLL_INTERVAL);
+        let (at, now) = (Instant::now(), civil::now());
+        let mut received = 0;
+        loop {
+            match polled {
+                Some(Ok(message)) => {
+                    received += 1;
+                    progress.received(message.partition(), at);
+                    if self.kafka.embedded {
+                        check_gap(buffer, message.partition(), message.offset())?;
+                    }
+                    buffer.push(&message, now);
+                }
+                Some(Err(KafkaError::PartitionEOF(partition))) => progress.reached_end(partition, at),
+                Some(Err(error)) => self.consumer_error(consumer, buffer, error)?,
+                None => break,
+            }
+            // Nothing may be polled that is not looked at: the client would not give it again.
+            if received >= BURST || buffer.bytes() >= limit {
+                break;
+            }
+            polled = consumer.poll(Duration::ZERO);
+        }
+        Ok((received > 0).then_some(at))
     }
 
     /// Commits what is left, within bounds at a shutdown.

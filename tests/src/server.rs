@@ -119,6 +119,12 @@ impl<'a> Server<'a> {
         &self.address
     }
 
+    /// What it has logged up to now.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.process.log()
+    }
+
     /// Asks with GET.
     #[must_use]
     pub fn get(&self, path: &str, headers: &[(&str, &str)]) -> Answer {

@@ -306,10 +306,28 @@ fn operators_see_whether_it_lives_and_only_the_loopback_is_served() {
     let metrics = server.get("/metrics", &[]).text();
     assert!(metrics.contains(r#"intellicartel_http_requests_total{route="/livez""#), "{metrics}");
 
+    let log = server.log();
+    assert!(
+        log.contains("my-own-id-1") && log.contains("path=\"/livez\"") && log.contains("status=200"),
+        "{log}"
+    );
+
     let taken = server.address().to_owned();
     let refused = world.start_with(&["serve"], &[("INTELLICARTEL__HTTP__LISTEN", &taken)]);
     let _ = refused.finish(PATIENCE).expect_failure(&["http.listen", &taken]);
     let _ = server.end().expect_success();
+    let server = Server::start_as(&world, &["--log-format", "json", "serve"]);
+    let _ = server.get("/livez", &[("x-request-id", "another-id-2")]).expect_success();
+    let log = server.log();
+    let line = log.lines().find(|line| line.contains("another-id-2")).expect("a line of the request");
+    let line: Value = serde_json::from_str(line).expect("JSON");
+    assert_eq!(
+        (&line["span"]["id"], &line["fields"]["status"]),
+        (&json!("another-id-2"), &json!(200)),
+        "{line}"
+    );
+    let _ = server.end().expect_success();
+
     world.set("INTELLICARTEL__HTTP__LISTEN", "0.0.0.0:8080");
     let _ = world.run(&["serve"]).expect_failure(&["http.listen", "127.0.0.1"]);
 }

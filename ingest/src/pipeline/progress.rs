@@ -24,16 +24,12 @@ impl Progress {
         Self { partitions: partitions.map(new).collect(), looked_at: now }
     }
 
-    pub(super) fn received(&mut self, partition: i32) {
-        self.hear(partition, false);
+    pub(super) fn received(&mut self, partition: i32, at: Instant) {
+        self.partitions.insert(partition, Partition { at_end: false, heard_at: at });
     }
 
-    pub(super) fn reached_end(&mut self, partition: i32) {
-        self.hear(partition, true);
-    }
-
-    fn hear(&mut self, partition: i32, at_end: bool) {
-        self.partitions.insert(partition, Partition { at_end, heard_at: Instant::now() });
+    pub(super) fn reached_end(&mut self, partition: i32, at: Instant) {
+        self.partitions.insert(partition, Partition { at_end: true, heard_at: at });
     }
 
     pub(super) fn all_at_end(&self) -> bool {
