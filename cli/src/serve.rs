@@ -27,7 +27,7 @@ pub(crate) async fn http(
     routes: Routes,
     shutdown: CancellationToken,
 ) -> Result<()> {
-    let state = api::ApiState::new(wire::engine(lake)?, env!("CARGO_PKG_VERSION"), metrics, shutdown);
+    let state = api::ApiState::new(wire::shared_engine(lake)?, env!("CARGO_PKG_VERSION"), metrics, shutdown);
     let address = listener.local_addr().map_err(|error| Error::internal(format!("http: {error}")))?;
     eprintln!("http://{address} answers; Ctrl-C ends it");
     api::serve(listener, state, routes).await

@@ -47,16 +47,26 @@ pub(crate) async fn lake(config: &Config, options: LakeOptions) -> Result<Arc<La
     Lake::open(&store(config), options).await
 }
 
+/// For the command line, whose one query may take all the memory.
 pub(crate) fn engine(lake: Arc<Lake>) -> Result<Engine> {
-    let (url, store) = lake.store().bucket();
-    let url = ObjectStoreUrl::parse(url.as_str())
-        .map_err(|error| Error::internal(format!("store URL {url}: {error}")))?;
-    let catalog = Arc::new(LakeCatalog::new(Arc::clone(&lake)));
     let settings = EngineSettings {
         memory_bytes: QUERY_MEMORY_BYTES,
         query_memory_bytes: QUERY_MEMORY_BYTES,
         ..EngineSettings::default()
     };
+    engine_with(lake, settings)
+}
+
+/// For a server, where no query may take what others need.
+pub(crate) fn shared_engine(lake: Arc<Lake>) -> Result<Engine> {
+    engine_with(lake, EngineSettings::default())
+}
+
+fn engine_with(lake: Arc<Lake>, settings: EngineSettings) -> Result<Engine> {
+    let (url, store) = lake.store().bucket();
+    let url = ObjectStoreUrl::parse(url.as_str())
+        .map_err(|error| Error::internal(format!("store URL {url}: {error}")))?;
+    let catalog = Arc::new(LakeCatalog::new(Arc::clone(&lake)));
     Engine::new(EngineParts { catalog, snapshots: lake, store: (url, store) }, settings)
 }
 

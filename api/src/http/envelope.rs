@@ -108,6 +108,12 @@ impl Failure {
         Self { details: json!({ "fields": fields }), ..failure }
     }
 
+    /// A defect of ours, of which the caller learns where its cause stands.
+    pub(super) fn defect() -> Self {
+        let message = "something went wrong here; the log has the cause under this request's id";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL", message)
+    }
+
     pub(super) fn into_response(self, context: &RequestContext) -> Response {
         let error = json!({ "code": self.code, "message": self.message, "details": self.details });
         let body = json!({ "success": false, "error": error, "meta": Meta::of(context) });
@@ -133,13 +139,5 @@ impl From<Error> for Failure {
             }
         };
         Self::new(status, code, error.to_string())
-    }
-}
-
-impl Failure {
-    /// A defect of ours, of which the caller learns where its cause stands.
-    pub(super) fn defect() -> Self {
-        let message = "something went wrong here; the log has the cause under this request's id";
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL", message)
     }
 }
