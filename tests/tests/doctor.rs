@@ -4,7 +4,7 @@ use std::net::TcpListener;
 
 use serde_json::Value;
 use tests::process::Finished;
-use tests::world::World;
+use tests::world::{PATIENCE, World};
 
 /// What it found, by check.
 struct Report {
@@ -153,8 +153,9 @@ fn our_own_server_on_the_port_is_no_fault() {
     world.create_topic(1);
     world.ingest_to_the_end();
     let mut server = world.start(&["serve"]);
-    while !server.log().contains("answers /livez") {
-        assert!(server.is_running(), "{}", server.log());
+    let begun = std::time::Instant::now();
+    while !server.log().contains(" answers") {
+        assert!(server.is_running() && begun.elapsed() < PATIENCE, "{}", server.log());
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
     let report = Report::of(&world);
