@@ -25,8 +25,8 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tokio_util::sync::CancellationToken;
 
 use crate::buffer::Buffer;
+use crate::kafka::KafkaConfig;
 use crate::kafka::context::{FeedConsumer, FeedContext};
-use crate::kafka::{ASK_TIMEOUT, KafkaConfig};
 use committer::{CommitEvent, Committer, Next, Submission};
 use lag::Lag;
 use progress::Progress;
@@ -396,11 +396,7 @@ impl FeedWorker {
     /// The watchdog: nothing came from a partition for long. Without lag that is right; with lag, or without an answer, the feed has stalled.
     fn check_for_stall(&self, consumer: &FeedConsumer, buffer: &Buffer, partition: i32) -> Result<()> {
         let Some(position) = buffer.positions().get(&partition) else { return Ok(()) };
-        let watermarks = consumer.fetch_watermarks(&self.topic, partition, ASK_TIMEOUT);
-        let (_, high) = watermarks.map_err(|error| {
-            let doing = format!("topic {} partition {partition} has been silent", self.topic);
-            crate::kafka::kafka_error(&doing, &self.kafka.brokers, error)
-        })?;
+        let (_, high) = watermarks(consumer, &self.topic, partition, &self.kafka.brokers)?;
         // Transaction markers may stand at the end, so that only a position before the last two offsets is sure to lag.
         if high - position.next <= 2 {
             return Ok(());

@@ -1,11 +1,14 @@
 //! Where a feed begins (rule 5): the topic's log must be the one that the table knows, and the stored positions must lie in it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use backon::{BlockingRetryable as _, ExponentialBuilder};
 use domain::ports::RegisterLog;
 use domain::position::{LogIdentity, TopicState};
 use domain::{Error, ErrorKind, Result};
 use rdkafka::consumer::Consumer;
+use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::FeedWorker;
@@ -126,18 +129,32 @@ pub(crate) fn earliest_positions(
     partitions.iter().map(low).collect()
 }
 
-/// The first offset of a partition, and the one behind its last.
+/// The first offset of a partition, and the one behind its last. A partition whose leader is being chosen, as of a topic that was created just now, is asked
+/// again for some seconds.
 pub(crate) fn watermarks(
     consumer: &FeedConsumer,
     topic: &str,
     partition: i32,
     brokers: &str,
 ) -> Result<(i64, i64)> {
-    let watermarks = consumer.fetch_watermarks(topic, partition, ASK_TIMEOUT);
+    let policy = ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(50))
+        .with_max_delay(Duration::from_secs(2))
+        .with_max_times(7)
+        .with_jitter();
+    let watermarks = (|| consumer.fetch_watermarks(topic, partition, ASK_TIMEOUT))
+        .retry(policy)
+        .when(|error| error.rdkafka_error_code().is_some_and(|code| LEADERLESS.contains(&code)))
+        .notify(|_, _| metrics::counter!("intellicartel_ingest_retries_total").increment(1))
+        .call();
     watermarks.map_err(|error| {
         kafka_error(&format!("asking for the bounds of {topic} partition {partition}"), brokers, error)
     })
 }
+
+/// What a partition says that has no leader for the moment, or another one than the client knows.
+const LEADERLESS: [RDKafkaErrorCode; 2] =
+    [RDKafkaErrorCode::NotLeaderForPartition, RDKafkaErrorCode::LeaderNotAvailable];
 
 /// Refuses a position that does not lie in the log.
 pub(super) fn check_bounds(
