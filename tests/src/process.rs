@@ -93,6 +93,18 @@ impl Process {
         self.child.try_wait().expect("a child can be asked").is_none()
     }
 
+    /// Its CPU time up to now, in ticks of the system.
+    ///
+    /// # Panics
+    /// When the process is not there.
+    #[must_use]
+    pub fn cpu_ticks(&self) -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("the process");
+        // The name before the last parenthesis may hold anything; user and system time are the 12th and 13th fields behind it.
+        let (_, fields) = stat.rsplit_once(')').expect("a name in parentheses");
+        fields.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u64>().expect("ticks")).sum()
+    }
+
     /// What it has said on stderr up to now.
     #[must_use]
     pub fn log(&self) -> String {

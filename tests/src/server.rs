@@ -125,6 +125,22 @@ impl<'a> Server<'a> {
         self.process.log()
     }
 
+    /// Waits until it does nothing any more.
+    ///
+    /// # Panics
+    /// When it goes on for longer than `patience`.
+    pub fn await_idle(&self, patience: Duration) {
+        let begun = Instant::now();
+        loop {
+            let before = self.process.cpu_ticks();
+            std::thread::sleep(Duration::from_millis(200));
+            if self.process.cpu_ticks() - before <= 2 {
+                return;
+            }
+            assert!(begun.elapsed() < patience, "it works on: {}", self.log());
+        }
+    }
+
     /// Asks with GET.
     #[must_use]
     pub fn get(&self, path: &str, headers: &[(&str, &str)]) -> Answer {

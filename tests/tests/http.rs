@@ -1,5 +1,7 @@
 //! HTTP over a lake: questions in SQL and forecasts for a business, refusals in the envelope, and what operators ask a process for.
 
+use std::time::Duration;
+
 use arrow::ipc::reader::StreamReader;
 use bytes::Bytes;
 use hyper::Method;
@@ -267,6 +269,8 @@ fn a_client_that_leaves_stops_its_query_and_a_shutdown_lets_others_end() {
     for _ in 0..12 {
         server.ask_and_leave("gift-uk", &endless);
     }
+    // Well before the time-out would have ended them.
+    server.await_idle(Duration::from_secs(25));
     let answered = server.sql("gift-uk", &json!({ "sql": "SELECT count(*) AS n FROM curated.sales" }));
     assert_eq!(answered.expect_success()["data"]["rows"], json!([{ "n": 3 }]));
 
