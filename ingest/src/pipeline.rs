@@ -4,10 +4,11 @@
 //! What is consumed becomes batches; one committer a topic writes and commits them in order while the thread goes on polling. A batch is
 //! committed or dropped whole. After a drop, everything behind it is dropped too, and the thread begins anew at the stored positions.
 //!
-//! Memory is bounded: the buffer, one batch that waits and one that is committed share half of the cap, the client's queue has an eighth.
+//! Memory is bounded: what is buffered, waits and is committed shares half of the cap with all feeds, the clients' queues an eighth.
 
 mod committer;
 mod lag;
+mod memory;
 mod progress;
 mod start;
 
@@ -29,6 +30,7 @@ use crate::kafka::KafkaConfig;
 use crate::kafka::context::{FeedConsumer, FeedContext};
 use committer::{CommitEvent, Committer, Next, Submission};
 use lag::Lag;
+use memory::{Held, Memory};
 use progress::Progress;
 use start::Start;
 pub(crate) use start::watermarks;
@@ -48,6 +50,8 @@ pub struct IngestOptions {
     pub batch_age: Duration,
     /// Ends once every partition was read to its end and committed.
     pub until_end: bool,
+    /// Whether a feed whose topic is not there yet waits for it; until the end, it has none then. Else that is an error.
+    pub awaits_topics: bool,
     /// A feed that lags and receives nothing for so long has stalled.
     pub stall_timeout: Duration,
 }
@@ -71,7 +75,13 @@ const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(20);
 /// Batches in a row that may fail before the feed ends; each has had its own retries.
 const MAX_FAILURES: u32 = 5;
 
+/// Between two looks for a topic that is not there yet.
+const TOPIC_INTERVAL: Duration = Duration::from_secs(5);
+
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
+
+/// How long a feed waits when all feeds together hold all the memory that they may.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(5);
 
 /// Messages that are taken in between two looks at the clock and at everything else.
 const BURST: usize = 256;
@@ -89,6 +99,7 @@ pub async fn run(
 ) -> Result<IngestReport> {
     let stop = shutdown.child_token();
     let mut threads = FuturesUnordered::new();
+    let memory = Memory::new(options.memory_cap_bytes / 2);
     for &feed in feeds {
         let worker = FeedWorker {
             feed,
@@ -96,6 +107,8 @@ pub async fn run(
             kafka: kafka.clone(),
             append: Arc::clone(&append),
             options: options.clone(),
+            feeds: feeds.len(),
+            memory: Arc::clone(&memory),
             shutdown: stop.clone(),
             runtime: tokio::runtime::Handle::current(),
         };
@@ -150,6 +163,9 @@ struct FeedWorker {
     kafka: KafkaConfig,
     append: Arc<dyn Append>,
     options: IngestOptions,
+    /// How many feeds share the memory.
+    feeds: usize,
+    memory: Arc<Memory>,
     shutdown: CancellationToken,
     runtime: tokio::runtime::Handle,
 }
@@ -170,7 +186,7 @@ impl FeedWorker {
         let (mut restarts, mut failures) = (0_u32, 0_u32);
         loop {
             let consumer = Arc::new(self.consumer()?);
-            let start = Start::find(&self, &consumer)?;
+            let Some(start) = self.start(&consumer)? else { return Ok(report) };
             start.assign(&consumer, &self.topic, &self.kafka)?;
             let commits_before = report.commits;
             let ended = self.poll(&consumer, start, &mut report)?;
@@ -203,8 +219,30 @@ impl FeedWorker {
         }
     }
 
+    /// Finds where to begin; none when there is nothing to wait for any more.
+    fn start(&self, consumer: &FeedConsumer) -> Result<Option<Start>> {
+        let mut was_told = false;
+        loop {
+            match Start::find(self, consumer) {
+                Err(error) if error.kind() == ErrorKind::NotFound && self.options.awaits_topics => {
+                    if !std::mem::replace(&mut was_told, true) {
+                        tracing::info!(
+                            feed = self.feed.name(),
+                            topic = self.topic,
+                            "there is no such topic yet"
+                        );
+                    }
+                    if self.options.until_end || self.wait(TOPIC_INTERVAL) {
+                        return Ok(None);
+                    }
+                }
+                found => return found.map(Some),
+            }
+        }
+    }
+
     fn consumer(&self) -> Result<FeedConsumer> {
-        let queue_kbytes = (self.options.memory_cap_bytes / 8 / 1024).max(1024);
+        let queue_kbytes = (self.options.memory_cap_bytes / 8 / 1024 / self.feeds.max(1)).max(1024);
         let mut config = self.kafka.client();
         config
             // assign() asks for a group id and never uses it.
@@ -234,20 +272,28 @@ impl FeedWorker {
         let mut committer = Committer::spawn(self, consumer, start.log, start.identity);
         let limit = self.options.flush_bytes.min(self.options.memory_cap_bytes / 6);
         let mut first_at: Option<Instant> = None;
+        let mut held = Held::of(&self.memory);
         while !self.shutdown.is_cancelled() {
             while let Next::Event(event) = committer.next_event(Duration::ZERO) {
+                held.settled();
                 if let Some(ended) = self.settle(event, report, &mut lag)? {
                     return Ok(ended);
                 }
             }
-            if let Some(at) = self.receive(consumer, &mut buffer, &mut progress, limit)? {
+            let exhausted = held.is_exhausted();
+            if exhausted {
+                // Committers free memory; until then records wait in the clients' queues, which are bounded too.
+                std::thread::sleep(EXHAUSTED_PAUSE);
+            } else if let Some(at) = self.receive(consumer, &mut buffer, &mut progress, limit)? {
                 first_at.get_or_insert(at);
             }
+            held.buffered(buffer.bytes());
             lag.tell(|| consumer.context().ends());
             let ended = self.options.until_end && progress.all_at_end();
-            let due = first_at.is_some_and(|at| at.elapsed() >= self.options.flush);
+            let due = exhausted || first_at.is_some_and(|at| at.elapsed() >= self.options.flush);
             let full = buffer.bytes() >= limit;
             if !buffer.is_empty() && (full || ended || (due && committer.has_room())) {
+                held.submitted();
                 committer.submit(Submission::of(&mut buffer), || self.shutdown.is_cancelled());
                 first_at = None;
             }
