@@ -15,6 +15,7 @@ pub mod ids;
 pub mod ports;
 pub mod position;
 pub mod principal;
+pub mod replay;
 pub mod scope;
 pub mod table;
 

@@ -11,4 +11,5 @@ pub mod kafka;
 pub mod mapping;
 pub mod pipeline;
 pub mod produce;
+pub mod replay;
 pub mod source;
