@@ -43,27 +43,41 @@ pub(crate) fn first_ahead(log: &Log, pipeline: &str, (topic, number, partition):
     Some(log.transaction(&position_id(&pipeline, topic, *number, *partition)).unwrap_or(0))
 }
 
-/// Adds rows to a feed's table, without those that stand there already or that an ingest may still add. `looked_at` are files in which none of them stands.
+/// A feed's table as it was looked through for letters: the files, and the places that stand in them.
+#[derive(Debug)]
+pub(crate) struct FeedState {
+    pub(crate) table: Arc<Table>,
+    pub(crate) looked_at: HashSet<String>,
+    pub(crate) standing: HashSet<Place>,
+}
+
+/// Adds rows to a feed's table, without those that stand there already or that an ingest may still add.
 pub(crate) async fn land(
-    table: &Arc<Table>,
+    state: &FeedState,
     rows: Vec<(String, RecordBatch)>,
     pipelines: &Pipelines,
-    looked_at: &HashSet<String>,
 ) -> Result<Landed> {
+    let FeedState { table, looked_at, standing } = state;
     let mut places = Vec::new();
     for (_, batch) in &rows {
         let columns = PlaceColumns::of(batch)?;
         places.extend((0..batch.num_rows()).map(|row| range(columns.at(row))));
     }
     let count = places.len() as u64;
+    let asked: Coordinates = places.into_iter().collect();
+    let mut known = HashSet::new();
+    for (_, batch) in &rows {
+        let places = asked.in_rows(batch)?.into_iter().map(|(_, place)| place);
+        known.extend(places.filter(|place| standing.contains(place)));
+    }
     let mut plan = ReplayPlan {
         table,
         rows,
-        asked: Arc::new(places.into_iter().collect()),
+        asked: Arc::new(asked),
         pipelines,
         looked_at,
         looked_at_since: HashSet::new(),
-        standing: HashSet::new(),
+        standing: known,
         ahead: HashSet::new(),
         staged: None,
         is_too_old: false,

@@ -17,7 +17,7 @@ use domain::{DeadLetter, Error, ErrorKind, Feed, Result, civil};
 use crate::coordinates::{Coordinates, PlaceColumns};
 use crate::lake::Lake;
 use crate::log::ActiveFile;
-use crate::replay::{self, Pipelines};
+use crate::replay::{self, FeedState, Pipelines};
 use crate::scan::{Scan, scan_file};
 use crate::table::Table;
 
@@ -199,13 +199,6 @@ struct Selection {
     feeds: BTreeMap<Feed, FeedState>,
 }
 
-/// A feed's table, and the files of it in which no dead letter of the selection stands.
-#[derive(Debug)]
-struct FeedState {
-    table: Arc<Table>,
-    looked_at: HashSet<String>,
-}
-
 impl Selection {
     async fn of(
         lake: &Lake,
@@ -250,7 +243,7 @@ impl Selection {
                 stored.push((letter.file, letter.row));
             }
             let looked_at = log.map(|log| log.files().keys().cloned().collect()).unwrap_or_default();
-            feeds.insert(feed, FeedState { table, looked_at });
+            feeds.insert(feed, FeedState { table, looked_at, standing });
         }
         Ok(Self { letters, known_letters, files, stored, entries, pipelines, feeds })
     }
@@ -318,7 +311,7 @@ impl LetterSelection for Selection {
     async fn land(&self, feed: Feed, rows: Vec<(String, RecordBatch)>) -> Result<Landed> {
         let none = || Error::internal(format!("no letter of feed {} was selected", feed.name()));
         let state = self.feeds.get(&feed).ok_or_else(none)?;
-        replay::land(&state.table, rows, &self.pipelines, &state.looked_at).await
+        replay::land(state, rows, &self.pipelines).await
     }
 
     async fn fail(&self, letters: Vec<DeadLetter>) -> Result<u64> {
