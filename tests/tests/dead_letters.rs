@@ -1,9 +1,14 @@
 //! Dead letters that are mended and replayed: each lands once, with its own coordinates, whatever is killed and whatever ingest does beside it.
+#![expect(clippy::print_stdout, reason = "a kill test says what it did, for the record")]
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
+use domain::ports::Letters;
+use domain::replay::{LetterFilter, LetterStatus};
+use lake::Lake;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
@@ -83,28 +88,31 @@ fn all_mended() -> String {
     format!("{LETTERS},{LETTERS},{LETTERS},{sum}.000")
 }
 
-/// Rows that stand in the sales' table, by its statistics.
-fn rows(world: &World) -> u64 {
-    let lake = world.lake();
-    let log = world.block_on(lake.table("curated.sales").expect("ours").snapshot()).expect("a state");
-    log.files().values().filter_map(|file| file.rows()).sum()
+/// Letters whose record stands in the sales' table.
+fn resolved(world: &World, lake: &Lake) -> usize {
+    let selection = world.block_on(lake.select(&LetterFilter::default())).expect("letters are selected");
+    selection.entries().iter().filter(|entry| entry.status == LetterStatus::Resolved).count()
 }
 
-/// Runs a replay again and again, and kills it each time once it has added some more rows; at last lets it run to its end.
+/// Runs a replay again and again, and kills it each time once it has landed some more letters; at last lets it run to its end.
 fn replay_under_fire(world: &World, arguments: &[&str], dice: &mut StdRng) -> Finished {
     let arguments = [&["dlq", "replay", "--piece", "10", "--output", "json"], arguments].concat();
+    let (lake, mut cut_off) = (world.lake(), Vec::new());
     for _ in 0..setting("REPLAY_KILLS", 5) {
-        let (before, more) = (rows(world), dice.random_range(0..90));
+        let wanted = resolved(world, &lake) + dice.random_range(0..90);
         let mut replay = world.start(&arguments);
-        let begun = std::time::Instant::now();
-        while replay.is_running() && rows(world) < before + more {
+        let begun = Instant::now();
+        while replay.is_running() && resolved(world, &lake) < wanted {
             assert!(begun.elapsed() < PATIENCE, "{}", replay.log());
-            std::thread::sleep(std::time::Duration::from_millis(dice.random_range(1..12)));
+            std::thread::sleep(Duration::from_millis(dice.random_range(1..12)));
         }
         if replay.is_running() {
             replay.kill();
+            cut_off.push(resolved(world, &lake));
         }
     }
+    println!("killed when so many letters were resolved: {cut_off:?}");
+    assert!(cut_off.iter().any(|letters| *letters > 0), "no replay was cut off in its middle");
     world.run(&arguments)
 }
 
@@ -129,7 +137,7 @@ impl Beside {
                     sent.expect("the client takes it");
                 }
                 nth += 1;
-                std::thread::sleep(std::time::Duration::from_millis(4));
+                std::thread::sleep(Duration::from_millis(4));
             }
             producer.finish().expect("all is acknowledged")
         });
