@@ -92,6 +92,10 @@ pub(crate) struct Ingest {
     pub(crate) memory_cap_bytes: usize,
     pub(crate) batch_seconds: u64,
     pub(crate) stall_seconds: u64,
+    pub(crate) error_budget: f64,
+    pub(crate) error_budget_seconds: u64,
+    pub(crate) error_budget_records: u64,
+    pub(crate) pause_on_invalid_tenant: bool,
 }
 
 /// Where the tables lie.
@@ -142,6 +146,10 @@ impl Default for Ingest {
             memory_cap_bytes: 384 << 20,
             batch_seconds: 3_600,
             stall_seconds: 60,
+            error_budget: 0.01,
+            error_budget_seconds: 600,
+            error_budget_records: 100,
+            pause_on_invalid_tenant: false,
         }
     }
 }
@@ -212,6 +220,11 @@ impl Config {
                 "ingest.batch_seconds is {}: give 1 to 3600, for vacuum may take the files of an older batch",
                 self.ingest.batch_seconds
             )));
+        }
+        if !(0.0..=1.0).contains(&self.ingest.error_budget) || self.ingest.error_budget_seconds == 0 {
+            return Err(Error::invalid(
+                "ingest.error_budget is a share from 0 to 1, like 0.01, and ingest.error_budget_seconds must be above 0",
+            ));
         }
         if self.s3.access_key_id.is_some() != self.s3.secret_access_key.is_some() {
             return Err(Error::invalid(

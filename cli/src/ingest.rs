@@ -9,7 +9,7 @@ use clap::{Args as ClapArgs, Subcommand};
 use domain::ids::Pipeline;
 use domain::{Error, Feed, Result};
 use ingest::accept_log::{AcceptFrom, accept_log};
-use ingest::pipeline::{self, IngestOptions};
+use ingest::pipeline::{self, ErrorBudgetOptions, IngestOptions};
 
 use crate::config::Config;
 use crate::{serve, wire};
@@ -110,5 +110,11 @@ pub(crate) fn options(config: &Config, pipeline: Pipeline, until_end: bool) -> I
         until_end,
         awaits_topics: false,
         stall_timeout: Duration::from_secs(ingest.stall_seconds),
+        error_budget: ErrorBudgetOptions {
+            share: ingest.error_budget,
+            window: Duration::from_secs(ingest.error_budget_seconds),
+            least_records: ingest.error_budget_records,
+            pause_on_invalid_tenant: ingest.pause_on_invalid_tenant,
+        },
     }
 }

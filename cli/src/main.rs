@@ -59,7 +59,7 @@ enum Command {
     /// Looks at tables and keeps them in shape, as the platform operator.
     #[command(subcommand)]
     Lake(lake::Action),
-    /// Shows dead letters: records that no feed could take, as the platform operator.
+    /// Shows, mends and replays dead letters: records that no feed could take, as the platform operator.
     #[command(subcommand)]
     Dlq(dlq::Action),
     /// Forecasts demand.
@@ -155,7 +155,7 @@ async fn run(cli: Cli) -> domain::Result<ExitCode> {
         Command::Produce(args) => return produce::run(&config, args).await,
         Command::Sql(args) => return sql::run(&config, args).await,
         Command::Lake(action) => lake::run(&config, action).await?,
-        Command::Dlq(action) => dlq::run(&config, action).await?,
+        Command::Dlq(action) => return dlq::run(&config, action).await,
         Command::Forecast(args) => forecast::run(&config, args).await?,
         Command::Serve(_) => serve::run(&config).await?,
         Command::Config { .. } => config.print()?,

@@ -13,7 +13,7 @@ use ingest::produce::{ProduceOptions, ProduceReport, Progress, produce};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
-use crate::report::{PARTIAL, escaped, write_text};
+use crate::report::{PARTIAL, printable, write_text};
 use crate::wire;
 
 #[derive(Debug, clap::Args)]
@@ -85,16 +85,19 @@ async fn dry_run(options: ProduceOptions) -> Result<ExitCode> {
     let mut text = format!("the first {} of {taken} records:\n", preview.first_taken.len());
     for record in &preview.first_taken {
         let key = record.key.as_deref().unwrap_or_default();
-        text += &format!("{} {key} {}\n", record.feed.name(), String::from_utf8_lossy(&record.value));
+        let value = String::from_utf8_lossy(&record.value);
+        text += &printable(&format!("{} {key} {value}", record.feed.name()));
+        text.push('\n');
     }
     if refused > 0 {
         text += &format!("the first {} of {refused} that would be refused:\n", preview.first_refused.len());
     }
     for (row, record, reject) in &preview.first_refused {
         let value = String::from_utf8_lossy(&record.value);
-        text += &format!("{} row {row}: {reject}\n    {value}\n", record.feed.name());
+        let fault = printable(&format!("{} row {row}: {reject}", record.feed.name()));
+        text += &format!("{fault}\n    {}\n", printable(&value));
     }
-    write_text(&escaped(&text, |letter| letter != '\n'))?;
+    write_text(&text)?;
     tell_local_times(preview.local_times);
     let counts = |counts: &BTreeMap<Feed, u64>| {
         let counts: Vec<_> = counts.iter().map(|(feed, count)| format!("{count} {}", feed.name())).collect();

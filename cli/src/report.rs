@@ -74,12 +74,17 @@ fn text(value: &Value) -> String {
 /// A value that must not break its line either.
 fn one_line(value: &Value) -> String {
     match value {
-        Value::String(text) => escaped(text, |_| true),
+        Value::String(text) => printable(text),
         other => text(other),
     }
 }
 
-pub(crate) fn escaped(text: &str, is_escaped: impl Fn(char) -> bool) -> String {
+/// A text on one line, without control characters.
+pub(crate) fn printable(text: &str) -> String {
+    escaped(text, |_| true)
+}
+
+fn escaped(text: &str, is_escaped: impl Fn(char) -> bool) -> String {
     let mut shown = String::with_capacity(text.len());
     for letter in text.chars() {
         if letter.is_control() && is_escaped(letter) {

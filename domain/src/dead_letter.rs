@@ -48,7 +48,9 @@ pub struct DeadLetter {
     pub store: Option<String>,
     /// The pipeline that met it.
     pub pipeline: String,
-    /// When it was taken in.
+    /// 1 for the first time, one more for each replay that failed.
+    pub attempt: i32,
+    /// When the record was taken in, whichever attempt this is.
     pub ingested_at: Micros,
 }
 
@@ -147,7 +149,7 @@ pub fn to_batch(letters: &[DeadLetter]) -> RecordBatch {
         texts(&|l| l.tenant.clone()),
         texts(&|l| l.store.clone()),
         texts(&|l| Some(l.pipeline.clone())),
-        ints(&|_| Some(1)),
+        ints(&|l| Some(l.attempt)),
         instants(&|l| Some(l.ingested_at)),
     ];
     RecordBatch::try_new(table::arrow_schema(&columns()), arrays).expect("the arrays follow the schema")

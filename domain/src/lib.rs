@@ -16,6 +16,7 @@ pub mod kinds;
 pub mod ports;
 pub mod position;
 pub mod principal;
+pub mod replay;
 pub mod scope;
 pub mod table;
 

@@ -1,6 +1,7 @@
 //! What the parts ask of each other. The traits stand here so that the crates that implement them never meet.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 use std::time::Duration;
 
 use arrow_array::RecordBatch;
@@ -15,6 +16,7 @@ use crate::forecast::{ForecastRun, SeriesSet};
 use crate::ids::Pipeline;
 use crate::position::{LogIdentity, PartitionRange, TopicState};
 use crate::principal::Principal;
+use crate::replay::{Landed, LetterEntry, LetterFilter, StoredLetter};
 use crate::scope::TableScope;
 
 /// A Parquet file that is written but not yet part of a table.
@@ -107,6 +109,37 @@ pub struct RegisterLog<'a> {
     pub known: &'a TopicState,
     /// Next offset by partition; partitions not listed begin at 0.
     pub positions: &'a [(i32, i64)],
+}
+
+/// Dead letters, to be looked at and replayed.
+#[async_trait]
+pub trait Letters: Send + Sync + Debug {
+    /// Selects the letters that match, each by its newest attempt, at the newest state of the tables.
+    async fn select(&self, filter: &LetterFilter) -> Result<Arc<dyn LetterSelection>>;
+}
+
+/// Dead letters that were selected. What stands in the tables by then is looked at anew by each commit.
+#[async_trait]
+pub trait LetterSelection: Send + Sync + Debug {
+    /// The letters, each once, by feed and then in the order in which they are stored.
+    fn entries(&self) -> &[LetterEntry];
+
+    /// Reads letters by their places in [`Self::entries`], which must ascend: as many of the first as fit into `max_bytes`, one at least.
+    async fn read(&self, which: &[usize], max_bytes: usize) -> Result<Vec<StoredLetter>>;
+
+    /// Adds rows of selected letters to their feed's table, with the coordinates that they carry, in one commit. Rows whose coordinates stand there by then
+    /// are left out, and so are rows that the feed's position has not passed.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Unavailable`] when the store could not be asked to the end: the rows may stand there whole or not at all, and replaying
+    /// the letters again is right in both cases.
+    async fn land(&self, feed: Feed, rows: Vec<(String, RecordBatch)>) -> Result<Landed>;
+
+    /// Adds letters of a failed attempt; one whose attempt another replay has taken is left out. Gives how many were added.
+    ///
+    /// # Errors
+    /// As of [`Self::land`].
+    async fn fail(&self, letters: Vec<DeadLetter>) -> Result<u64>;
 }
 
 /// What a run of forecasts became.

@@ -99,6 +99,7 @@ impl Buffer {
                 tenant,
                 store,
                 pipeline: self.pipeline.clone(),
+                attempt: 1,
                 ingested_at: now,
             });
         }

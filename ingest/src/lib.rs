@@ -12,4 +12,5 @@ pub mod mapping;
 pub mod pipeline;
 pub mod preview;
 pub mod produce;
+pub mod replay;
 pub mod source;

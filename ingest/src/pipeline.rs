@@ -7,12 +7,13 @@
 //! Memory is bounded: what is buffered, waits and is committed shares half of the cap with all feeds, the clients' queues an eighth.
 
 mod committer;
+mod error_budget;
 mod lag;
 mod memory;
 mod progress;
 mod start;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use domain::ids::Pipeline;
@@ -29,6 +30,8 @@ use crate::buffer::Buffer;
 use crate::kafka::KafkaConfig;
 use crate::kafka::context::{FeedConsumer, FeedContext};
 use committer::{CommitEvent, Committer, Next, Submission};
+use error_budget::ErrorBudget;
+pub use error_budget::ErrorBudgetOptions;
 use lag::Lag;
 use memory::{Held, Memory};
 use progress::Progress;
@@ -54,6 +57,8 @@ pub struct IngestOptions {
     pub awaits_topics: bool,
     /// A feed that lags and receives nothing for so long has stalled.
     pub stall_timeout: Duration,
+    /// How many records may be refused before it is told.
+    pub error_budget: ErrorBudgetOptions,
 }
 
 /// What an ingest did.
@@ -111,6 +116,7 @@ pub async fn run(
             memory: Arc::clone(&memory),
             shutdown: stop.clone(),
             runtime: tokio::runtime::Handle::current(),
+            error_budget: Arc::new(Mutex::new(ErrorBudget::new(feed, options.error_budget))),
         };
         let (sender, receiver) = tokio::sync::oneshot::channel();
         let spawned = std::thread::Builder::new().name(format!("ingest-{}", feed.name())).spawn(move || {
@@ -168,6 +174,8 @@ struct FeedWorker {
     memory: Arc<Memory>,
     shutdown: CancellationToken,
     runtime: tokio::runtime::Handle,
+    /// Its windows outlive an assignment.
+    error_budget: Arc<Mutex<ErrorBudget>>,
 }
 
 /// Why a run of polling ended.
@@ -379,7 +387,7 @@ impl FeedWorker {
     fn settle(&self, event: CommitEvent, report: &mut IngestReport, lag: &mut Lag) -> Result<Option<Ended>> {
         let feed = self.feed.name();
         match event {
-            CommitEvent::Committed { rows, dead_letters, newest_at, ranges } => {
+            CommitEvent::Committed { rows, dead_letters, newest_at, ranges, stop } => {
                 ranges.iter().for_each(|range| lag.committed(range.partition, range.to));
                 report.rows += rows;
                 report.dead_letters += dead_letters;
@@ -390,7 +398,7 @@ impl FeedWorker {
                 metrics::counter!("intellicartel_ingest_commits_total", "feed" => feed).increment(1);
                 let freshness = (civil::now() - newest_at) as f64 / 1e6;
                 metrics::gauge!("intellicartel_ingest_freshness_seconds", "feed" => feed).set(freshness);
-                Ok(None)
+                stop.map_or(Ok(None), Err)
             }
             CommitEvent::Dropped(reason) => Ok(Some(Ended::Dropped(reason))),
             CommitEvent::Unknown(error) => Ok(Some(Ended::Failed(error))),

@@ -81,7 +81,7 @@ fn log_id(pipeline: &Pipeline, topic: &str, identity: &LogIdentity) -> String {
 }
 
 /// What a state says of a topic.
-fn topic_state(log: &Log, pipeline: &Pipeline, topic: &str) -> TopicState {
+pub(crate) fn topic_state(log: &Log, pipeline: &Pipeline, topic: &str) -> TopicState {
     let mut state = TopicState::default();
     for (app_id, version) in log.transactions() {
         let parts: Vec<&str> = app_id.split('/').collect();

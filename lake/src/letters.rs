@@ -15,10 +15,12 @@ use async_trait::async_trait;
 use domain::dead_letter;
 use domain::ports::{Batch, StagedFile};
 use domain::position::PartitionRange;
+use domain::replay::PlaceRange;
 use domain::{DeadLetter, Error, Result, civil};
 
 use crate::append::{add_action, append_operation, differing_position, position_id, too_old};
 use crate::commit::{Decision, Outcome, Plan, Proposal};
+use crate::coordinates::Coordinates;
 use crate::lake::Lake;
 use crate::log::{ActiveFile, Log};
 use crate::read::read_file;
@@ -34,7 +36,7 @@ pub(crate) enum Settled {
 }
 
 /// Partition and offset of a record; topic and log are the batch's.
-type Coordinates = (i32, i64);
+type At = (i32, i64);
 
 /// Commits the letters of a batch, and gives its files without the records that are listed as dead already.
 pub(crate) async fn settle(lake: &Lake, table: &Arc<Table>, batch: &Batch) -> Result<Settled> {
@@ -64,9 +66,9 @@ pub(crate) async fn settle(lake: &Lake, table: &Arc<Table>, batch: &Batch) -> Re
         }
         plan.listed
     };
-    let own: HashSet<Coordinates> =
+    let own: HashSet<At> =
         batch.dead_letters.iter().map(|letter| (letter.partition, letter.offset)).collect();
-    let listed_by_others: HashSet<Coordinates> = listed.difference(&own).copied().collect();
+    let listed_by_others: HashSet<At> = listed.difference(&own).copied().collect();
     if listed_by_others.is_empty() {
         return Ok(Settled::Files(batch.files.clone()));
     }
@@ -78,9 +80,9 @@ struct LettersPlan<'a> {
     table: &'a Arc<Table>,
     batch: &'a Batch,
     /// What was listed in the batch's ranges on the state that was decided on last, before our own letters.
-    listed: HashSet<Coordinates>,
+    listed: HashSet<At>,
     /// The letters that were written, and their files: written once, for an outcome may be unknown.
-    staged: Option<(HashSet<Coordinates>, Vec<StagedFile>)>,
+    staged: Option<(HashSet<At>, Vec<StagedFile>)>,
     /// Whether it was given up because its own files are too old.
     is_too_old: bool,
 }
@@ -95,7 +97,7 @@ impl Plan for LettersPlan<'_> {
         if letters.is_empty() {
             return Ok(Decision::Drop("all of them are listed already".to_owned()));
         }
-        let coordinates: HashSet<Coordinates> = letters.iter().map(|l| (l.partition, l.offset)).collect();
+        let coordinates: HashSet<At> = letters.iter().map(|l| (l.partition, l.offset)).collect();
         if self.staged.as_ref().is_none_or(|(staged, _)| *staged != coordinates) {
             let store = self.table.log_store().object_store(None);
             let period = civil::period(letters[0].ingested_at);
@@ -124,58 +126,29 @@ impl Plan for LettersPlan<'_> {
 
 /// Coordinates in the batch's ranges that are listed as dead letters at `log`. Only where the letters' own position lies beyond a range's beginning can
 /// any be listed, so that the common case reads no file.
-async fn listed(table: &Table, log: &Log, batch: &Batch) -> Result<HashSet<Coordinates>> {
+async fn listed(table: &Table, log: &Log, batch: &Batch) -> Result<HashSet<At>> {
     let overlapping = |range: &&PartitionRange| {
         let stored = log.transaction(&position_id(&batch.pipeline, &batch.topic, batch.log, range.partition));
         stored.is_some_and(|stored| range.from.is_none_or(|from| stored > from))
     };
-    let ranges: Vec<_> = batch.ranges.iter().filter(overlapping).collect();
-    let mut listed = HashSet::new();
-    if ranges.is_empty() {
-        return Ok(listed);
-    }
-    let store = table.log_store().object_store(None);
-    let covers = |partition: i32, offset: i64| {
-        ranges
-            .iter()
-            .any(|r| r.partition == partition && offset < r.to && r.from.is_none_or(|from| offset >= from))
+    let topic: Arc<str> = batch.topic.as_str().into();
+    let covered = |range: &PartitionRange| PlaceRange {
+        topic: Arc::clone(&topic),
+        log: batch.log,
+        partition: range.partition,
+        first: range.from.unwrap_or(i64::MIN),
+        last: range.to - 1,
     };
-    for file in log.files().values().filter(|file| may_hold(file, &ranges)) {
-        for rows in read_file(&store, file, &["_topic", "_log", "_partition", "_offset"]).await? {
-            let (topics, logs) =
-                (rows.column(0).as_string::<i32>(), rows.column(1).as_primitive::<Int64Type>());
-            let (partitions, offsets) =
-                (rows.column(2).as_primitive::<Int32Type>(), rows.column(3).as_primitive::<Int64Type>());
-            for row in 0..rows.num_rows() {
-                let at = (partitions.value(row), offsets.value(row));
-                if topics.value(row) == batch.topic && logs.value(row) == batch.log && covers(at.0, at.1) {
-                    listed.insert(at);
-                }
-            }
-        }
+    let asked: Coordinates = batch.ranges.iter().filter(overlapping).map(covered).collect();
+    if asked.is_empty() {
+        return Ok(HashSet::new());
     }
-    Ok(listed)
-}
-
-/// Whether a file's statistics allow that it holds offsets of the ranges.
-fn may_hold(file: &ActiveFile, ranges: &[&PartitionRange]) -> bool {
-    let stats: serde_json::Value =
-        file.stats.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
-    let bound = |which: &str, column: &str| stats[which][column].as_i64();
-    ranges.iter().any(|range| {
-        bound("minValues", "_partition").is_none_or(|least| least <= i64::from(range.partition))
-            && bound("maxValues", "_partition").is_none_or(|most| most >= i64::from(range.partition))
-            && bound("minValues", "_offset").is_none_or(|least| least < range.to)
-            && bound("maxValues", "_offset").is_none_or(|most| range.from.is_none_or(|from| most >= from))
-    })
+    let listed = Arc::new(asked).in_files(table, log.files().values()).await?;
+    Ok(listed.into_iter().map(|place| (place.partition, place.offset)).collect())
 }
 
 /// The files' rows without those at `coordinates`, written anew; the old files are never committed and are left to vacuum.
-async fn without(
-    table: &Table,
-    files: &[StagedFile],
-    coordinates: &HashSet<Coordinates>,
-) -> Result<Vec<StagedFile>> {
+async fn without(table: &Table, files: &[StagedFile], coordinates: &HashSet<At>) -> Result<Vec<StagedFile>> {
     let store = table.log_store().object_store(None);
     let mut kept = Vec::new();
     for file in files {
@@ -195,7 +168,7 @@ async fn without(
     write_files(&store, table.definition(), kept).await
 }
 
-fn filter(rows: &RecordBatch, coordinates: &HashSet<Coordinates>) -> Result<RecordBatch> {
+fn filter(rows: &RecordBatch, coordinates: &HashSet<At>) -> Result<RecordBatch> {
     let column = |name: &str| {
         rows.column_by_name(name).ok_or_else(|| Error::internal(format!("a staged file lacks {name}")))
     };

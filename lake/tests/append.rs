@@ -4,6 +4,8 @@
 mod interleaving;
 #[path = "append/letters.rs"]
 mod letters;
+#[path = "append/replay.rs"]
+mod replay;
 mod support;
 
 use std::sync::Arc;

@@ -200,7 +200,7 @@ fn dead_letters_are_listed_and_shown_whole() {
         .run(&["dlq", "show", &format!("{topic}/1/0/0")])
         .expect_failure(&["no dead letter", "dlq list"]);
     let _ = world.run(&["dlq", "show", &topic]).expect_failure(&["TOPIC/LOG/PARTITION/OFFSET"]);
-    assert_eq!(world.run(&["dlq", "show"]).expect_failure(&["COORDINATES"]).status.code(), Some(2));
+    assert_eq!(world.run(&["dlq", "show"]).expect_failure(&["RECORD"]).status.code(), Some(2));
 
     // A newer decoder, or a replay, puts the record into the feed's table: the letter is resolved.
     resolve(&world, 1);

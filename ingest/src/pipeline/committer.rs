@@ -1,8 +1,8 @@
 //! Writes and commits a topic's batches in order, beside the polling thread.
 
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use domain::ports::{Batch, CommitOutcome};
 use domain::position::{LogIdentity, PartitionRange};
@@ -12,6 +12,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use uuid::Uuid;
 
 use super::FeedWorker;
+use super::error_budget::{ErrorBudget, Tally};
 use crate::buffer::{Buffer, Consumed};
 use crate::kafka::context::FeedConsumer;
 use crate::kafka::topic_id;
@@ -20,7 +21,14 @@ use crate::kafka::topic_id;
 #[derive(Debug)]
 pub(super) enum CommitEvent {
     /// It stands in the table.
-    Committed { rows: u64, dead_letters: u64, newest_at: civil::Micros, ranges: Vec<PartitionRange> },
+    Committed {
+        rows: u64,
+        dead_letters: u64,
+        newest_at: civil::Micros,
+        ranges: Vec<PartitionRange>,
+        /// The feed must stop behind it.
+        stop: Option<Error>,
+    },
     /// It was given up.
     Dropped(String),
     /// The store could not be asked to the end.
@@ -69,11 +77,12 @@ impl Committer {
             consumer: Arc::clone(consumer),
             log,
             identity,
+            error_budget: Arc::clone(&worker.error_budget),
         };
         worker.runtime.spawn(async move {
             while let Some(submission) = queue.recv().await {
                 let event = task.commit(submission).await;
-                let goes_on = matches!(event, CommitEvent::Committed { .. });
+                let goes_on = matches!(event, CommitEvent::Committed { stop: None, .. });
                 if report(&sender, event).is_err() || !goes_on {
                     return;
                 }
@@ -155,12 +164,14 @@ struct Task {
     consumer: Arc<FeedConsumer>,
     log: i64,
     identity: LogIdentity,
+    error_budget: Arc<Mutex<ErrorBudget>>,
 }
 
 impl Task {
     async fn commit(&self, submission: Submission) -> CommitEvent {
         let Consumed { rows, row_count, letters, ranges } = submission.consumed;
         let dead_letters = letters.len() as u64;
+        let tally = Tally::of(&rows, &letters);
         let files = match self.append.stage(self.feed, rows).await {
             Ok(files) => files,
             Err(error) if error.is_retryable() => return CommitEvent::Unknown(error),
@@ -186,6 +197,11 @@ impl Task {
                 dead_letters,
                 newest_at: submission.taken_at,
                 ranges: batch.ranges,
+                stop: self
+                    .error_budget
+                    .lock()
+                    .ok()
+                    .and_then(|mut budget| budget.spend(tally, Instant::now())),
             },
             Ok(CommitOutcome::Dropped { reason }) => CommitEvent::Dropped(reason),
             Err(error) if error.is_retryable() => CommitEvent::Unknown(error),

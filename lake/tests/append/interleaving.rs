@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use domain::ports::{Batch, CommitOutcome};
+use domain::ports::{Batch, CommitOutcome, LetterSelection};
+use domain::replay::LetterStatus;
 use lake::Lake;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
+use crate::replay;
 use crate::support::*;
 
 /// What one of the two processes does next. `nth` picks one of what there is to pick from.
@@ -23,6 +25,10 @@ enum Step {
     Repeat { who: usize, nth: usize },
     /// Dies between the letters and the rows of a prepared batch; the next process finds the same batch again.
     Die { who: usize, nth: usize },
+    /// Selects all letters there are, to be replayed.
+    Select { who: usize },
+    /// Lands what was selected, mended, whatever happened since.
+    Replay { who: usize, nth: usize },
     /// Forgets a prepared batch.
     Forget { who: usize, nth: usize },
     /// Starts anew.
@@ -40,6 +46,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => pick.clone().prop_map(|(who, nth)| Step::Repeat { who, nth }),
         3 => pick.clone().prop_map(|(who, nth)| Step::Die { who, nth }),
         1 => pick.prop_map(|(who, nth)| Step::Forget { who, nth }),
+        2 => who.clone().prop_map(|who| Step::Select { who }),
+        3 => (who.clone(), 0..8_usize).prop_map(|(who, nth)| Step::Replay { who, nth }),
         1 => who.prop_map(|who| Step::Restart { who }),
     ]
 }
@@ -65,6 +73,17 @@ impl Expected {
         self.letters.extend(Self::letters_of(batch));
     }
 
+    /// A replay adds what is listed, stands nowhere and was passed.
+    fn replay(&mut self, selected: &[Coordinates]) -> u64 {
+        let passed = |(_, partition, offset): &&Coordinates| {
+            self.positions.get(partition).is_some_and(|next| offset < next)
+        };
+        let new: Vec<_> =
+            selected.iter().filter(passed).filter(|at| !self.rows.contains(at)).copied().collect();
+        self.rows.extend(&new);
+        new.len() as u64
+    }
+
     fn take(&mut self, batch: &Batch) {
         self.take_letters(batch);
         for covered in &batch.ranges {
@@ -81,6 +100,7 @@ struct Process {
     /// Where it believes to stand.
     view: BTreeMap<i32, i64>,
     prepared: Vec<Batch>,
+    selected: Vec<Arc<dyn LetterSelection>>,
 }
 
 impl Process {
@@ -114,7 +134,12 @@ impl World {
     async fn new() -> Self {
         let folder = folder();
         let lakes = [lake_with_log(folder.path()).await, open(folder.path()).await];
-        let processes = lakes.map(|lake| Process { lake, view: BTreeMap::new(), prepared: Vec::new() });
+        let processes = lakes.map(|lake| Process {
+            lake,
+            view: BTreeMap::new(),
+            prepared: Vec::new(),
+            selected: Vec::new(),
+        });
         Self { folder, processes, ended: Vec::new(), expected: Expected::default() }
     }
 
@@ -133,10 +158,26 @@ impl World {
             }
             Step::Repeat { .. } => {}
             Step::Die { who, nth } => self.die(who, nth).await,
+            Step::Select { who } => {
+                let process = &mut self.processes[who];
+                process.selected.push(replay::select(&process.lake, &[]).await);
+            }
+            Step::Replay { who, nth } => {
+                let selected = &self.processes[who].selected;
+                if selected.is_empty() {
+                    return;
+                }
+                let selection = Arc::clone(&selected[nth % selected.len()]);
+                let places = selection.entries().iter().map(|entry| &entry.place);
+                let places: Vec<_> = places.map(|at| (at.log, at.partition, at.offset)).collect();
+                let landed = replay::land(&*selection).await.expect("the store answers");
+                assert_eq!(landed.rows, self.expected.replay(&places), "{landed:?} of {places:?}");
+            }
             Step::Forget { who, nth } => drop(self.processes[who].take(nth)),
             Step::Restart { who } => {
                 let lake = open(self.folder.path()).await;
-                self.processes[who] = Process { view: positions(&lake, 1).await, lake, prepared: Vec::new() };
+                let view = positions(&lake, 1).await;
+                self.processes[who] = Process { lake, view, prepared: Vec::new(), selected: Vec::new() };
             }
         }
     }
@@ -179,12 +220,20 @@ impl World {
         assert_eq!(rows, expected.rows.iter().copied().collect::<Vec<_>>());
         assert_eq!(letters, expected.letters.iter().copied().collect::<Vec<_>>());
 
-        // The promise itself, without the model: each consumed offset once, and no row beyond.
+        // The promise itself, without the model: each consumed offset once, and no row beyond; a replayed one is a letter too, and that is told.
+        let resolved: BTreeSet<_> = letters.iter().filter(|letter| rows.contains(letter)).copied().collect();
+        let told = replay::seen(&lake).await.into_iter();
+        let told: BTreeSet<_> =
+            told.filter(|(_, status, _)| *status == LetterStatus::Resolved).map(|(at, ..)| at).collect();
+        assert_eq!(told, resolved);
         let consumed = |(_, partition, offset): &Coordinates| {
             expected.positions.get(partition).is_some_and(|next| offset < next)
         };
         assert!(rows.iter().all(consumed));
-        let mut found: Vec<_> = rows.into_iter().chain(letters.into_iter().filter(consumed)).collect();
+        let mut found: Vec<_> = rows
+            .into_iter()
+            .chain(letters.into_iter().filter(consumed).filter(|letter| !resolved.contains(letter)))
+            .collect();
         found.sort_unstable();
         let all = expected.positions.iter().flat_map(|(partition, next)| range(*partition, 0..*next));
         assert_eq!(found, all.collect::<Vec<_>>());

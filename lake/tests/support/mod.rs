@@ -195,6 +195,7 @@ fn letter(payload: Vec<u8>, metadata: &RecordMetadata<'_>, reject: domain::field
         tenant,
         store,
         pipeline: pipeline().to_string(),
+        attempt: 1,
         ingested_at: metadata.ingested_at,
     }
 }
