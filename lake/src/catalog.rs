@@ -1,15 +1,26 @@
 //! The lake as DataFusion's catalog: each look-up of a table gives its newest version, or the one asked for as `name@version` or
 //! `name@instant`.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use datafusion::catalog::{CatalogProvider, SchemaProvider, TableProvider};
 use datafusion::common::{DataFusionError, Result as DfResult};
-use domain::civil;
+use domain::{Feed, civil};
 
 use crate::lake::Lake;
+use crate::newest::NewestTable;
 use crate::provider::DeltaProvider;
+
+/// The schema of what only operators see: dead letters, and every feed with all its records.
+const RAW: &str = "raw";
+
+/// The table that holds the records of a name in SQL: those of `raw.{feed}` stand in `curated.{feed}`.
+pub(crate) fn stored(name: &str) -> Cow<'_, str> {
+    let feed = name.strip_prefix("raw.").filter(|name| Feed::from_name(name).is_ok());
+    feed.map_or(Cow::Borrowed(name), |feed| Cow::Owned(format!("curated.{feed}")))
+}
 
 /// The lake as a catalog of schemas.
 #[derive(Debug)]
@@ -29,6 +40,8 @@ impl CatalogProvider for LakeCatalog {
     fn schema_names(&self) -> Vec<String> {
         let mut names: Vec<_> =
             self.lake.tables().values().map(|table| table.definition().schema.to_owned()).collect();
+        names.push(RAW.to_owned());
+        names.sort();
         names.dedup();
         names
     }
@@ -49,7 +62,9 @@ struct LakeSchema {
 impl SchemaProvider for LakeSchema {
     fn table_names(&self) -> Vec<String> {
         let of_schema = self.lake.tables().values().filter(|table| table.definition().schema == self.schema);
-        of_schema.map(|table| table.definition().name.clone()).collect()
+        let of_schema = of_schema.map(|table| table.definition().name.clone());
+        let feeds = Feed::ALL.iter().map(|feed| feed.name().to_owned()).filter(|_| self.schema == RAW);
+        of_schema.chain(feeds).collect()
     }
 
     async fn table(&self, name: &str) -> DfResult<Option<Arc<dyn TableProvider>>> {
@@ -57,7 +72,8 @@ impl SchemaProvider for LakeSchema {
             Some((base, at)) => (base, Some(at)),
             None => (name, None),
         };
-        let Some(table) = self.lake.tables().get(&format!("{}.{base}", self.schema)) else { return Ok(None) };
+        let qualified = format!("{}.{base}", self.schema);
+        let Some(table) = self.lake.tables().get(stored(&qualified).as_ref()) else { return Ok(None) };
         let external = |error: domain::Error| DataFusionError::External(Box::new(error));
         let log = match at.map(|at| (at.parse::<u64>(), civil::parse_instant(at))) {
             None => table.snapshot().await,
@@ -75,11 +91,15 @@ impl SchemaProvider for LakeSchema {
             &log.map_err(external)?,
             table.log_store().root_url().clone(),
         );
-        Ok(Some(Arc::new(provider)))
+        let feed = Feed::ALL.into_iter().find(|feed| format!("curated.{}", feed.name()) == qualified);
+        Ok(Some(match feed.filter(|feed| feed.is_of_states()) {
+            Some(feed) => Arc::new(NewestTable::new(provider, feed.natural_key())),
+            None => Arc::new(provider),
+        }))
     }
 
     fn table_exist(&self, name: &str) -> bool {
         let base = name.split_once('@').map_or(name, |(base, _)| base);
-        self.lake.tables().contains_key(&format!("{}.{base}", self.schema))
+        self.lake.tables().contains_key(stored(&format!("{}.{base}", self.schema)).as_ref())
     }
 }

@@ -70,6 +70,40 @@ impl DeltaProvider {
         Ok(part)
     }
 
+    /// [`TableProvider::scan`] with so many partitions.
+    pub(crate) fn scan_in(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+        partitions: usize,
+    ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        let mut files =
+            self.files.iter().map(|file| self.partitioned_file(file)).collect::<DfResult<Vec<_>>>()?;
+        let mut source = ParquetSource::new(self.table_schema.clone());
+        if let Some(filter) = conjunction(filters.iter().cloned()) {
+            let schema = datafusion::common::DFSchema::try_from(self.schema())?;
+            let predicate = state.create_physical_expr(filter, &schema)?;
+            self.prune(&predicate, &mut files);
+            source = source.with_predicate(predicate);
+        }
+        if files.is_empty() {
+            let schema = datafusion::common::project_schema(&self.schema(), projection)?;
+            return Ok(Arc::new(EmptyExec::new(schema)));
+        }
+        let groups = FileGroup::new(files).split_files(partitions.max(1));
+        let config = FileScanConfigBuilder::new(
+            ObjectStoreUrl::parse(&self.url[..url::Position::BeforePath])?,
+            Arc::new(source),
+        )
+        .with_file_groups(groups)
+        .with_projection_indices(projection.cloned())?
+        .with_limit(limit.filter(|_| filters.is_empty()))
+        .build();
+        Ok(DataSourceExec::from_data_source(config))
+    }
+
     /// Leaves out files that cannot hold a row for which `predicate` is true. A predicate that says nothing about bounds, or fails on them, prunes
     /// nothing: whether it fails is for the rows to decide.
     fn prune(&self, predicate: &Arc<dyn PhysicalExpr>, files: &mut Vec<PartitionedFile>) {
@@ -205,28 +239,6 @@ impl TableProvider for DeltaProvider {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        let mut files =
-            self.files.iter().map(|file| self.partitioned_file(file)).collect::<DfResult<Vec<_>>>()?;
-        let mut source = ParquetSource::new(self.table_schema.clone());
-        if let Some(filter) = conjunction(filters.iter().cloned()) {
-            let schema = datafusion::common::DFSchema::try_from(self.schema())?;
-            let predicate = state.create_physical_expr(filter, &schema)?;
-            self.prune(&predicate, &mut files);
-            source = source.with_predicate(predicate);
-        }
-        if files.is_empty() {
-            let schema = datafusion::common::project_schema(&self.schema(), projection)?;
-            return Ok(Arc::new(EmptyExec::new(schema)));
-        }
-        let groups = FileGroup::new(files).split_files(state.config().target_partitions().max(1));
-        let config = FileScanConfigBuilder::new(
-            ObjectStoreUrl::parse(&self.url[..url::Position::BeforePath])?,
-            Arc::new(source),
-        )
-        .with_file_groups(groups)
-        .with_projection_indices(projection.cloned())?
-        .with_limit(limit.filter(|_| filters.is_empty()))
-        .build();
-        Ok(DataSourceExec::from_data_source(config))
+        self.scan_in(state, projection, filters, limit, state.config().target_partitions())
     }
 }

@@ -5,19 +5,22 @@ use domain::civil::Micros;
 use domain::ports::Snapshots;
 use domain::{Result, TableScope};
 
+use crate::catalog::stored;
 use crate::lake::Lake;
 
 #[async_trait]
 impl Snapshots for Lake {
     fn scope(&self, table: &str) -> Option<TableScope> {
-        self.tables().get(table).map(|table| table.definition().scope)
+        let name = stored(table);
+        let scope = self.tables().get(name.as_ref())?.definition().scope;
+        Some(if name == table { scope } else { TableScope::OperatorOnly })
     }
 
     async fn newest_version(&self, table: &str) -> Result<u64> {
-        self.table(table)?.newest_version().await
+        self.table(&stored(table))?.newest_version().await
     }
 
     async fn version_at(&self, table: &str, instant: Micros) -> Result<u64> {
-        self.table(table)?.version_at(instant).await
+        self.table(&stored(table))?.version_at(instant).await
     }
 }

@@ -19,7 +19,9 @@ def main() -> None:
     report = {}
     for answer in sorted(answers.glob("*.csv")):
         schema, name = answer.stem.split(".")
-        table = DeltaTable(f"{root}/lake/{schema}/{name}", storage_options=storage_options(root))
+        # What `sql` calls raw.{feed} are all records of the table curated/{feed}.
+        folder = f"{schema}/{name}" if name == "dead_letters" else f"curated/{name}"
+        table = DeltaTable(f"{root}/lake/{folder}", storage_options=storage_options(root))
         db = duckdb.connect()
         db.execute("SET TimeZone = 'UTC'")
         db.register("files", table.to_pyarrow_dataset())

@@ -70,14 +70,14 @@ fn a_drugstore_chain_is_whole_in_the_lake() {
     let read = world.run(&["ingest", "--until-end"]).expect_success();
     assert!(read.stderr.contains("and 0 dead letters"), "{}", read.stderr);
 
-    let tables = ["curated.sales", "curated.events", "curated.stores", "curated.weather", "curated.signals"];
+    let tables = ["curated.sales", "raw.events", "raw.stores", "raw.weather", "raw.signals"];
     let rows = rows_that_all_readers_agree_on(&world, &tables);
     let expected = [
         ("curated.sales", 79_139),
-        ("curated.events", 14_693 + 17_139 + 809),
-        ("curated.stores", 100),
-        ("curated.weather", 12 * 990),
-        ("curated.signals", 12 * 148),
+        ("raw.events", 14_693 + 17_139 + 809),
+        ("raw.stores", 100),
+        ("raw.weather", 12 * 990),
+        ("raw.signals", 12 * 148),
     ];
     assert_eq!(rows, expected.into_iter().map(|(table, rows)| (table.to_owned(), rows)).collect());
     let sales =
@@ -176,7 +176,7 @@ fn every_feed_has_its_rows_and_its_dead_letters() {
     let read = world.run(&["ingest", "--until-end"]).expect_success();
     assert!(read.stderr.contains("9 rows and 9 dead letters"), "{}", read.stderr);
 
-    let names: Vec<String> = Feed::ALL.iter().map(|feed| format!("curated.{}", feed.name())).collect();
+    let names: Vec<String> = Feed::ALL.iter().map(|feed| format!("raw.{}", feed.name())).collect();
     let mut tables: Vec<&str> = names.iter().map(String::as_str).collect();
     tables.push("raw.dead_letters");
     let rows = rows_that_all_readers_agree_on(&world, &tables);
@@ -203,6 +203,77 @@ fn every_feed_has_its_rows_and_its_dead_letters() {
     let compacted = world.run(&["lake", "compact", "curated.stores"]);
     let _ = compacted.expect_success();
     assert_eq!(world.sql("SELECT store, attributes FROM curated.stores"), "s,\"{\"\"floor\"\":1}\"");
+}
+
+/// What is sent of a state, oldest first: an event that is moved, a search interest that is restated, a store whose first correction arrives last, and
+/// an observation of the weather that is corrected.
+fn corrections() -> Vec<(Feed, Value)> {
+    let store = |issued: &str, zone: &str| json!({"tenant": "t", "store": "s", "valid_from": "2026-01-01", "time_zone": zone, "currency": "GBP", "issued_at": issued});
+    let event = |name: &str| json!({"tenant": "t", "event_id": "e", "kind": "concert", "name": name, "region": "GB", "starts_on": "2026-01-10", "ends_on": "2026-01-10"});
+    let signal = |value: i64| json!({"source": "x", "key": "GB", "starts_on": "2026-01-04", "ends_on": "2026-01-10", "value": value});
+    let weather = |issued: &str, most: i64| {
+        json!({"location": "l", "observed_for": "2026-01-10", "kind": "observed", "temp_min_c": 1, "temp_max_c": most,
+            "precipitation_mm": 0, "issued_at": issued})
+    };
+    vec![
+        (Feed::Stores, store("2026-01-03T00:00:00Z", "Europe/London")),
+        (Feed::Stores, store("2026-01-02T00:00:00Z", "Europe/Paris")),
+        (Feed::Events, event("A")),
+        (Feed::Events, event("B")),
+        (Feed::Signals, signal(62)),
+        (Feed::Signals, signal(70)),
+        (Feed::Weather, weather("2026-01-11T00:00:00Z", 3)),
+        (Feed::Weather, weather("2026-01-11T00:00:00Z", 5)),
+    ]
+}
+
+#[test]
+fn of_a_state_the_newest_record_is_seen_and_all_are_kept() {
+    let world = World::on_folder();
+    let (admin, producer) = (Admin::new(&world.kafka()).expect("an admin client"), world.producer());
+    for (feed, record) in corrections() {
+        let (topic, record) = (feed.topic(&world.prefix), record.to_string());
+        world.block_on(admin.ensure_topic(&topic, 3)).expect("the topic is created");
+        let key = feed.key(record.as_bytes()).expect("a key");
+        producer.send_raw(&topic, None, Some(key.as_bytes()), Some(record.as_bytes()), false).expect("sent");
+    }
+    producer.finish().expect("all is acknowledged");
+    let _ = world.run(&["ingest", "--until-end"]).expect_success();
+
+    let seen = |principal: &[&str], query: &str| {
+        let arguments = [&["sql", query, "--output", "csv"], principal].concat();
+        let answer = world.run(&arguments).expect_success().stdout;
+        answer.lines().skip(1).collect::<Vec<_>>().join(";")
+    };
+    for principal in [&[][..], &["--as", "t"][..], &["--as", "t/s"][..]] {
+        assert_eq!(
+            seen(principal, "SELECT time_zone FROM curated.stores"),
+            "Europe/London",
+            "by issue, not arrival"
+        );
+        assert_eq!(seen(principal, "SELECT name FROM curated.events"), "B");
+        assert_eq!(seen(principal, "SELECT value FROM curated.signals"), "70.0");
+        assert_eq!(seen(principal, "SELECT temp_max_c FROM curated.weather"), "5.0");
+        // What was replaced does not come back by a condition that only it fulfils.
+        assert_eq!(seen(principal, "SELECT count(*) FROM curated.signals WHERE value = 62"), "0");
+        assert_eq!(
+            seen(principal, "SELECT count(*) FROM curated.events WHERE name = 'A' OR name = 'B'"),
+            "1"
+        );
+        assert_eq!(
+            seen(principal, "SELECT value FROM curated.signals WHERE starts_on = DATE '2026-01-04'"),
+            "70.0"
+        );
+        assert_eq!(
+            seen(principal, "SELECT count(*) FROM curated.signals WHERE starts_on > DATE '2026-01-04'"),
+            "0"
+        );
+    }
+    assert_eq!(seen(&["--as", "t/other"], "SELECT count(*) FROM curated.stores"), "0");
+    let physical = "SELECT (SELECT count(*) FROM raw.stores) a, (SELECT count(*) FROM raw.events) b, (SELECT count(*) FROM raw.signals) c";
+    assert_eq!(seen(&[], physical), "2,2,2");
+    let refused = world.run(&["sql", "--as", "t", "SELECT * FROM raw.stores"]);
+    let _ = refused.expect_failure(&["raw"]);
 }
 
 #[test]

@@ -186,6 +186,12 @@ impl Feed {
         (self.definition().builder)()
     }
 
+    /// Whether its records are states: of a natural key the newest holds. Each sale is one of its own.
+    #[must_use]
+    pub fn is_of_states(self) -> bool {
+        self != Self::Sales
+    }
+
     /// Text columns whose minimum and maximum are kept for each file.
     #[must_use]
     pub fn indexed_texts(self) -> &'static [&'static str] {

@@ -67,6 +67,10 @@ fn the_examples_of_the_guide_are_mappings() {
     let examples = guide.split("```toml\n").skip(1).filter_map(|part| part.split("```").next());
     let formats: Vec<_> = examples.map(|text| Mapping::parse(text).expect(text).file_format).collect();
     assert_eq!(formats, [FileFormat::Csv, FileFormat::JsonLines, FileFormat::Parquet]);
+    let till = include_str!("../../../docs/guides/feeds.md").split("```toml\n").nth(1);
+    let till = till.and_then(|part| part.split("```").next()).map(Mapping::parse);
+    let till = till.expect("an example").expect("a mapping");
+    assert_eq!(till.feeds().into_iter().collect::<Vec<_>>(), [Feed::Sales, Feed::Events]);
 }
 
 #[test]

@@ -65,7 +65,8 @@ impl TableDefinition {
     const PERIOD_COMMENT: &'static str = "UTC month by which files are kept apart, YYYY-MM";
 
     /// All columns as queries see them.
-    pub(crate) fn all_columns(&self) -> Vec<Column> {
+    #[must_use]
+    pub fn all_columns(&self) -> Vec<Column> {
         let mut columns = self.columns.clone();
         if self.has_periods {
             columns.push(Column::optional(PERIOD, DataType::Utf8, Self::PERIOD_COMMENT));
