@@ -15,6 +15,7 @@ mod lake;
 pub mod layout;
 mod letters;
 pub mod log;
+pub mod maintenance;
 pub mod operations;
 pub mod probe;
 mod provider;

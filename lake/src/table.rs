@@ -1,6 +1,7 @@
 //! One table: created when absent, committed to through one state, read through another.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use buoyant_kernel::engine::arrow_conversion::TryIntoKernel as _;
 use buoyant_kernel::schema::StructType;
@@ -30,6 +31,8 @@ pub struct Table {
     writer: Mutex<Option<Log>>,
     /// The state that reads are served from, so that they never wait for a commit.
     reader: Mutex<Option<Log>>,
+    /// Small files of the newest state that was seen.
+    small_files: AtomicUsize,
     /// Held by whoever checkpoints, so that one does at a time.
     pub(crate) maintenance: Mutex<()>,
     /// When the next checkpoint is due.
@@ -44,6 +47,7 @@ impl Table {
             log_store,
             writer: Mutex::default(),
             reader: Mutex::default(),
+            small_files: AtomicUsize::default(),
             maintenance: Mutex::default(),
             pace: std::sync::Mutex::new(Pace::new()),
         })
@@ -142,10 +146,22 @@ impl Table {
         let mut reader = self.reader.lock().await;
         if let Some(log) = reader.as_mut() {
             log.refresh().await?;
+            self.note(log);
             return Ok(of(log));
         }
         let log = Log::load(&self.definition.qualified_name(), Arc::clone(&self.log_store), None).await?;
+        self.note(&log);
         Ok(of(reader.insert(log)))
+    }
+
+    fn note(&self, log: &Log) {
+        self.small_files.store(log.small_files(), Ordering::Relaxed);
+    }
+
+    /// Small files of the newest state that this process has seen.
+    #[must_use]
+    pub fn small_files(&self) -> usize {
+        self.small_files.load(Ordering::Relaxed)
     }
 
     /// The state at an earlier version, as far as the log's retention reaches.
@@ -206,6 +222,9 @@ impl Table {
         let outcome = commit::commit(&mut log, &name, id, plan).await;
         if let Ok(Outcome::Committed(version)) = outcome {
             self.checkpoint_when_due(version, log.checkpoint());
+            self.note(&log);
+            metrics::gauge!("intellicartel_lake_active_files", "table" => name.clone()).set(log.files().len() as f64);
+            metrics::gauge!("intellicartel_lake_small_files", "table" => name.clone()).set(log.small_files() as f64);
         }
         // A cancelled or failed commit leaves no state behind; the next one loads it anew.
         if outcome.is_ok() {
