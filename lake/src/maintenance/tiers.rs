@@ -151,7 +151,7 @@ mod tests {
     fn an_even_stream_leaves_few_files_and_writes_each_row_a_few_times() {
         let mut life = Life::new();
         let mut most = 0;
-        for commit in 1..=100_000_u64 {
+        for commit in 1..=102_400_u64 {
             life.add(20, 12_000, 0);
             most = most.max(life.files.len());
             if commit % 64 == 0 {
