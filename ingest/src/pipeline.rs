@@ -8,6 +8,7 @@
 
 mod committer;
 mod lag;
+mod pressure;
 mod progress;
 mod start;
 
@@ -29,6 +30,7 @@ use crate::kafka::KafkaConfig;
 use crate::kafka::context::{FeedConsumer, FeedContext};
 use committer::{CommitEvent, Committer, Next, Submission};
 use lag::Lag;
+use pressure::Pressure;
 use progress::Progress;
 use start::Start;
 pub(crate) use start::watermarks;
@@ -44,6 +46,8 @@ pub struct IngestOptions {
     pub flush_bytes: usize,
     /// `ingest.memory_cap_bytes`.
     pub memory_cap_bytes: usize,
+    /// `maintenance.small_files_cap`: while a table has more small files, flushes are slower and batches larger.
+    pub small_files_cap: usize,
     /// `ingest.batch_seconds`: how long after its first file was written a batch may be committed.
     pub batch_age: Duration,
     /// Ends once every partition was read to its end and committed.
@@ -168,12 +172,13 @@ impl FeedWorker {
     fn run(self) -> Result<IngestReport> {
         let mut report = IngestReport::default();
         let (mut restarts, mut failures) = (0_u32, 0_u32);
+        let mut pressure = Pressure::new(self.feed, self.options.small_files_cap, self.options.flush);
         loop {
             let consumer = Arc::new(self.consumer()?);
             let start = Start::find(&self, &consumer)?;
             start.assign(&consumer, &self.topic, &self.kafka)?;
             let commits_before = report.commits;
-            let ended = self.poll(&consumer, start, &mut report)?;
+            let ended = self.poll(&consumer, start, &mut report, &mut pressure)?;
             if report.commits > commits_before {
                 (restarts, failures) = (0, 0);
             }
@@ -225,27 +230,33 @@ impl FeedWorker {
     }
 
     /// Polls until the end, a shutdown, a dropped batch or an error.
-    fn poll(&self, consumer: &Arc<FeedConsumer>, start: Start, report: &mut IngestReport) -> Result<Ended> {
+    fn poll(
+        &self,
+        consumer: &Arc<FeedConsumer>,
+        start: Start,
+        report: &mut IngestReport,
+        pressure: &mut Pressure,
+    ) -> Result<Ended> {
         let pipeline = self.options.pipeline.as_str();
         let mut progress = Progress::of(start.positions.keys());
         let stored = start.positions.iter().map(|(partition, position)| (*partition, position.next));
         let mut lag = Lag::of(self.feed, stored.collect());
         let mut buffer = Buffer::new(self.feed, &self.topic, start.log, pipeline, start.positions);
         let mut committer = Committer::spawn(self, consumer, start.log, start.identity);
-        let limit = self.options.flush_bytes.min(self.options.memory_cap_bytes / 6);
         let mut first_at: Option<Instant> = None;
         while !self.shutdown.is_cancelled() {
             while let Next::Event(event) = committer.next_event(Duration::ZERO) {
-                if let Some(ended) = self.settle(event, report, &mut lag)? {
+                if let Some(ended) = self.settle(event, report, &mut lag, pressure)? {
                     return Ok(ended);
                 }
             }
+            let limit = pressure.bytes(self.options.flush_bytes, self.options.memory_cap_bytes / 6);
             if let Some(at) = self.receive(consumer, &mut buffer, &mut progress, limit)? {
                 first_at.get_or_insert(at);
             }
             lag.tell(|| consumer.context().ends());
             let ended = self.options.until_end && progress.all_at_end();
-            let due = first_at.is_some_and(|at| at.elapsed() >= self.options.flush);
+            let due = first_at.is_some_and(|at| at.elapsed() >= pressure.flush());
             let full = buffer.bytes() >= limit;
             if !buffer.is_empty() && (full || ended || (due && committer.has_room())) {
                 committer.submit(Submission::of(&mut buffer), || self.shutdown.is_cancelled());
@@ -258,7 +269,7 @@ impl FeedWorker {
                 self.check_for_stall(consumer, &buffer, partition)?;
             }
         }
-        self.drain(committer, &mut buffer, report, &mut lag)
+        self.drain(committer, &mut buffer, report, &mut lag, pressure)
     }
 
     /// Waits for messages and takes some in; gives the time at which they came, if any did.
@@ -302,6 +313,7 @@ impl FeedWorker {
         buffer: &mut Buffer,
         report: &mut IngestReport,
         lag: &mut Lag,
+        pressure: &mut Pressure,
     ) -> Result<Ended> {
         let begun = Instant::now();
         let is_late = || self.shutdown.is_cancelled() && begun.elapsed() > SHUTDOWN_PATIENCE;
@@ -312,7 +324,7 @@ impl FeedWorker {
         loop {
             match committer.next_event(Duration::from_millis(100)) {
                 Next::Event(event) => {
-                    if let Some(ended) = self.settle(event, report, lag)? {
+                    if let Some(ended) = self.settle(event, report, lag, pressure)? {
                         // At a shutdown a dropped batch is read again by the next start.
                         return Ok(if self.shutdown.is_cancelled() { Ended::Done } else { ended });
                     }
@@ -330,10 +342,17 @@ impl FeedWorker {
         }
     }
 
-    fn settle(&self, event: CommitEvent, report: &mut IngestReport, lag: &mut Lag) -> Result<Option<Ended>> {
+    fn settle(
+        &self,
+        event: CommitEvent,
+        report: &mut IngestReport,
+        lag: &mut Lag,
+        pressure: &mut Pressure,
+    ) -> Result<Option<Ended>> {
         let feed = self.feed.name();
         match event {
-            CommitEvent::Committed { rows, dead_letters, newest_at, ranges } => {
+            CommitEvent::Committed { rows, dead_letters, newest_at, ranges, small_files } => {
+                pressure.note(small_files);
                 ranges.iter().for_each(|range| lag.committed(range.partition, range.to));
                 report.rows += rows;
                 report.dead_letters += dead_letters;

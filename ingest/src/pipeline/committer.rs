@@ -20,7 +20,7 @@ use crate::kafka::topic_id;
 #[derive(Debug)]
 pub(super) enum CommitEvent {
     /// It stands in the table.
-    Committed { rows: u64, dead_letters: u64, newest_at: civil::Micros, ranges: Vec<PartitionRange> },
+    Committed { rows: u64, dead_letters: u64, newest_at: civil::Micros, ranges: Vec<PartitionRange>, small_files: usize },
     /// It was given up.
     Dropped(String),
     /// The store could not be asked to the end.
@@ -181,11 +181,12 @@ impl Task {
             max_age: self.batch_age,
         };
         match self.append.commit(&batch).await {
-            Ok(CommitOutcome::Committed { .. }) => CommitEvent::Committed {
+            Ok(CommitOutcome::Committed { small_files, .. }) => CommitEvent::Committed {
                 rows: row_count as u64,
                 dead_letters,
                 newest_at: submission.taken_at,
                 ranges: batch.ranges,
+                small_files,
             },
             Ok(CommitOutcome::Dropped { reason }) => CommitEvent::Dropped(reason),
             Err(error) if error.is_retryable() => CommitEvent::Unknown(error),
