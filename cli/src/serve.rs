@@ -56,13 +56,14 @@ pub(crate) async fn run(config: &Config, args: &Args) -> Result<()> {
     let roles = roles(config, &args.roles)?;
     let has = |role| roles.contains(&role);
     let metrics = wire::metrics()?;
+    // A port that is taken is told before a lake is created.
+    let listener = api::bind(&config.http.listen).await?;
     let options = match (has(Role::Ingest), has(Role::Maintenance)) {
         (true, _) => LakeOptions::Write,
         (false, true) => LakeOptions::Upkeep,
         (false, false) => LakeOptions::Read,
     };
     let lake = wire::lake(config, options).await?;
-    let listener = api::bind(&config.http.listen).await?;
     let (shutdown, health) = (wire::shutdown(), Health::default());
     let mut parts: Vec<BoxFuture<'_, ()>> = Vec::new();
     if has(Role::Ingest) {
@@ -151,6 +152,7 @@ async fn maintain(config: &Config, lake: Arc<Lake>, health: Health, shutdown: Ca
         interval: Duration::from_millis(settings.interval_ms),
         lease: Duration::from_secs(settings.lease_seconds),
         memory_bytes: settings.memory_bytes,
+        small_files_cap: settings.small_files_cap,
         ..MaintenanceOptions::default()
     };
     health.tell(PART, Ok("begins"));

@@ -43,16 +43,19 @@ pub struct MaintenanceOptions {
     pub target_bytes: u64,
     /// Rows of files that are joined may take so many bytes in memory; ordering holds them twice.
     pub memory_bytes: usize,
+    /// Small files of a table above which flushes slow down; they are joined long before.
+    pub small_files_cap: usize,
 }
 
 impl Default for MaintenanceOptions {
-    /// A look every five seconds, a lease of a minute, files of 128 MiB, and 128 MiB of rows at once.
+    /// A look every five seconds, a lease of a minute, files of 128 MiB, 128 MiB of rows at once, and 2,000 small files.
     fn default() -> Self {
         Self {
             interval: Duration::from_secs(5),
             lease: Duration::from_secs(60),
             target_bytes: TARGET_BYTES,
             memory_bytes: 128 << 20,
+            small_files_cap: 2_000,
         }
     }
 }

@@ -3,7 +3,7 @@
 //! | Step | When it is due |
 //! |---|---|
 //! | checkpoint | a hundred commits, or five minutes with commits, after the last one that anybody made |
-//! | files of open periods | more than [`MANY_FILES`] of them can be joined, or any can and [`PATIENCE`] has passed; in tiers ([`tiers`]) |
+//! | files of open periods | more than [`MANY_FILES`] of them can be joined (or half of the cap, where that is less), or any can and [`PATIENCE`] has passed; in tiers ([`tiers`]) |
 //! | files of closed periods | two or more are small: up to the target size |
 //! | vacuum by the log, clean-up of the log | every hour |
 //! | vacuum by listing | every week, and when the log lost entries unread |
@@ -189,7 +189,8 @@ impl Maintainer {
             ..CompactOptions::default()
         };
         let now = self.clock.now();
-        let mut due = due_groups(log, &options, record.compacted_at, now);
+        let many = MANY_FILES.min(self.options.small_files_cap / 2);
+        let mut due = due_groups(log, &options, many, record.compacted_at, now);
         for group in &mut due {
             group.retain(|file| !notes.wide.contains(&file.path));
         }
@@ -292,6 +293,7 @@ pub async fn vacuum(lake: &Lake, table: &Table, mode: VacuumMode, apply: bool) -
 fn due_groups(
     log: &Log,
     options: &CompactOptions,
+    many: usize,
     compacted_at: Option<Micros>,
     now: Micros,
 ) -> Vec<Vec<Arc<ActiveFile>>> {
@@ -306,7 +308,7 @@ fn due_groups(
         .flat_map(|(_, files)| tiers::groups(files.into_iter(), options.target_bytes))
         .collect();
     let files: usize = due.iter().map(Vec::len).sum();
-    if files <= MANY_FILES && !has_passed(compacted_at, PATIENCE, now) {
+    if files <= many && !has_passed(compacted_at, PATIENCE, now) {
         due.clear();
     }
     let closed: HashSet<&str> = closed.into_iter().map(|(period, _)| period).collect();
@@ -325,7 +327,7 @@ fn is_open(period: &str, files: &[&Arc<ActiveFile>], now: Micros) -> bool {
 
 /// How many files maintenance would join in a state if it ran now.
 pub(crate) fn waiting_files(log: &Log, now: Micros) -> usize {
-    let due = due_groups(log, &CompactOptions::default(), None, now);
+    let due = due_groups(log, &CompactOptions::default(), MANY_FILES, None, now);
     due.iter().map(Vec::len).sum()
 }
 
