@@ -231,7 +231,8 @@ impl Config {
             )));
         }
         let maintenance = &self.maintenance;
-        if maintenance.interval_ms == 0 || maintenance.lease_seconds == 0 || maintenance.small_files_cap == 0 {
+        if maintenance.interval_ms == 0 || maintenance.lease_seconds == 0 || maintenance.small_files_cap == 0
+        {
             return Err(Error::invalid(
                 "maintenance.interval_ms, maintenance.lease_seconds and maintenance.small_files_cap must be above 0",
             ));

@@ -80,8 +80,11 @@ pub(crate) async fn run(config: &Config, args: Args) -> Result<()> {
                 shutdown.cancel();
                 report
             };
-            let served =
-                serve::http(listener, serve::state(Arc::clone(&lake), metrics, shutdown.clone())?, Routes::Operations);
+            let served = serve::http(
+                listener,
+                serve::state(Arc::clone(&lake), metrics, shutdown.clone())?,
+                Routes::Operations,
+            );
             let (report, served) = tokio::join!(read, served);
             served.and(report)?
         }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use ::ingest::kafka::KafkaConfig;
 use ::ingest::pipeline::{self, IngestOptions};
-use ::lake::maintenance::{Clock, MaintenanceOptions, Maintainer};
+use ::lake::maintenance::{Clock, Maintainer, MaintenanceOptions};
 use ::lake::{Lake, LakeOptions};
 use api::{ApiState, Health, Routes};
 use clap::ValueEnum;

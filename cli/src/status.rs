@@ -158,7 +158,9 @@ impl Partition {
             (first, _) if stored < first && self.stored.is_some() => {
                 Some(format!("the table stands at {stored}, but the log begins at {first}"))
             }
-            (_, end) if stored > end => Some(format!("the table stands at {stored}, but the log ends at {end}")),
+            (_, end) if stored > end => {
+                Some(format!("the table stands at {stored}, but the log ends at {end}"))
+            }
             _ => None,
         }
     }
@@ -199,9 +201,8 @@ impl FeedStatus {
             Kafka::Topics(topics) => topics.get(&feed),
             Kafka::None | Kafka::Unreachable(_) => None,
         };
-        let is_other_log = bounds
-            .zip(current)
-            .is_some_and(|(bounds, current)| bounds.identity != current.identity);
+        let is_other_log =
+            bounds.zip(current).is_some_and(|(bounds, current)| bounds.identity != current.identity);
         let partition = |(&number, &(first, end)): (&i32, &(i64, i64))| {
             let known = current.filter(|_| !is_other_log);
             let stored = known.and_then(|log| state.next_offsets.get(&(log.number, number)).copied());
@@ -210,7 +211,11 @@ impl FeedStatus {
         Ok(Self {
             feed,
             topic,
-            partitions: bounds.into_iter().flat_map(|bounds| bounds.partitions.iter()).map(partition).collect(),
+            partitions: bounds
+                .into_iter()
+                .flat_map(|bounds| bounds.partitions.iter())
+                .map(partition)
+                .collect(),
             is_other_log,
             rows: table.and_then(|table| table.size.rows),
             newest_at: table.and_then(|table| table.newest_ingested_at),
@@ -226,7 +231,9 @@ impl FeedStatus {
         let (feed, topic) = (self.feed.name(), &self.topic);
         if self.is_other_log {
             return vec![ToDo::new(
-                format!("feed {feed} stands still: topic {topic} is another log than the one that the table knows"),
+                format!(
+                    "feed {feed} stands still: topic {topic} is another log than the one that the table knows"
+                ),
                 format!("intellicartel ingest accept-log {topic} --from earliest|latest|OFFSET"),
             )];
         }
@@ -401,7 +408,8 @@ mod tests {
         };
         let lagging = feed(vec![partition(Some(5), 0, 9)]);
         assert_eq!(commands(&lagging), Vec::<String>::new(), "it was read just now");
-        let stalled = FeedStatus { newest_at: Some(NOW - STALLED - 1), ..feed(vec![partition(Some(5), 0, 9)]) };
+        let stalled =
+            FeedStatus { newest_at: Some(NOW - STALLED - 1), ..feed(vec![partition(Some(5), 0, 9)]) };
         assert_eq!(commands(&stalled), ["intellicartel serve --roles ingest"]);
         let markers = FeedStatus { newest_at: None, ..feed(vec![partition(Some(7), 0, 9)]) };
         assert_eq!(commands(&markers), Vec::<String>::new());
@@ -412,7 +420,10 @@ mod tests {
             assert!(to_do[0].command.contains("accept-log x.sales.v1 --partition 0"), "{to_do:?}");
         }
         let other = FeedStatus { is_other_log: true, ..feed(vec![partition(None, 0, 9)]) };
-        assert_eq!(commands(&other), ["intellicartel ingest accept-log x.sales.v1 --from earliest|latest|OFFSET"]);
+        assert_eq!(
+            commands(&other),
+            ["intellicartel ingest accept-log x.sales.v1 --from earliest|latest|OFFSET"]
+        );
         let refused = FeedStatus {
             letters: Letters { all: 3, of_day: 1, newest_at: Some(NOW) },
             ..feed(vec![partition(Some(9), 0, 9)])

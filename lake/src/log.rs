@@ -147,6 +147,21 @@ impl Log {
         Ok(())
     }
 
+    /// A copy without the ids of commits, which only a committer looks for, and which may be thousands.
+    pub(crate) fn for_reading(&self) -> Self {
+        Self {
+            name: self.name.clone(),
+            store: Arc::clone(&self.store),
+            version: self.version,
+            checkpoint: self.checkpoint,
+            files: Arc::clone(&self.files),
+            small_files: self.small_files,
+            transactions: self.transactions.clone(),
+            commit_ids: VecDeque::new(),
+            refreshed_at: self.refreshed_at,
+        }
+    }
+
     async fn reload(&mut self) -> Result<()> {
         let commit_ids = std::mem::take(&mut self.commit_ids);
         let known = self.version;

@@ -131,7 +131,7 @@ impl Table {
     /// # Errors
     /// Those of reaching the store, or [`ErrorKind::NotFound`] before the table is created.
     pub async fn snapshot(&self) -> Result<Log> {
-        retried(|| self.read_newest(Log::clone)).await
+        retried(|| self.read_newest(Log::for_reading)).await
     }
 
     /// The newest version.
@@ -171,7 +171,7 @@ impl Table {
     pub async fn snapshot_at(&self, version: u64) -> Result<Log> {
         // Whoever asks for the newest version and then for its state finds it here.
         if let Some(log) = self.reader.lock().await.as_ref().filter(|log| log.version() == version) {
-            return Ok(log.clone());
+            return Ok(log.for_reading());
         }
         let name = self.definition.qualified_name();
         retried(|| Log::load(&name, Arc::clone(&self.log_store), Some(version))).await
@@ -223,8 +223,10 @@ impl Table {
         if let Ok(Outcome::Committed(version)) = outcome {
             self.checkpoint_when_due(version, log.checkpoint());
             self.note(&log);
-            metrics::gauge!("intellicartel_lake_active_files", "table" => name.clone()).set(log.files().len() as f64);
-            metrics::gauge!("intellicartel_lake_small_files", "table" => name.clone()).set(log.small_files() as f64);
+            metrics::gauge!("intellicartel_lake_active_files", "table" => name.clone())
+                .set(log.files().len() as f64);
+            metrics::gauge!("intellicartel_lake_small_files", "table" => name.clone())
+                .set(log.small_files() as f64);
         }
         // A cancelled or failed commit leaves no state behind; the next one loads it anew.
         if outcome.is_ok() {

@@ -50,10 +50,10 @@ fn roles_are_processes_and_one_that_is_killed_is_followed() {
         hasty(&mut world);
         world.create_topic(PARTITIONS);
         let ingest = Server::start_as(&world, &["serve", "--roles", "ingest"]);
-        let maintainers =
-            [0, 1].map(|_| Server::start_as(&world, &["serve", "--roles", "maintenance"]));
+        let maintainers = [0, 1].map(|_| Server::start_as(&world, &["serve", "--roles", "maintenance"]));
         let stream = Stream::start(&world, PARTITIONS, 2_000);
-        let joined = |status: &Value| of_table(status, "curated.sales")["compacted_at"].as_str().map(str::to_owned);
+        let joined =
+            |status: &Value| of_table(status, "curated.sales")["compacted_at"].as_str().map(str::to_owned);
         let mut first_leader = None;
         until("files are joined", || {
             let (said, _) = status(&world);
@@ -82,7 +82,10 @@ fn roles_are_processes_and_one_that_is_killed_is_followed() {
         assert_eq!(other.get("/api/v1/forecast/predictions", &[]).status, 404, "it answers no questions");
         let metrics = ingest.get("/metrics", &[]).text();
         assert!(metrics.contains(r#"intellicartel_lake_small_files{table="curated.sales"}"#), "{metrics}");
-        assert!(metrics.contains(r#"intellicartel_lake_log_tail_commits{table="curated.sales"}"#), "{metrics}");
+        assert!(
+            metrics.contains(r#"intellicartel_lake_log_tail_commits{table="curated.sales"}"#),
+            "{metrics}"
+        );
 
         let acknowledged = stream.end();
         until("all is taken in", || status(&world).0["feeds"][0]["lag"] == 0);
@@ -100,7 +103,10 @@ fn roles_are_processes_and_one_that_is_killed_is_followed() {
         assert!(commands.len() == 1 && commands[0].contains("dlq list --feed sales --since"), "{said:#}");
         assert_eq!(finished.status.code(), Some(3));
         let text = world.run(&["status"]).stdout;
-        assert!(text.contains("maintained by process") && text.contains("run: intellicartel dlq list"), "{text}");
+        assert!(
+            text.contains("maintained by process") && text.contains("run: intellicartel dlq list"),
+            "{text}"
+        );
         assert!(of_table(&said, "curated.sales")["vacuumed_at"].is_string(), "{said:#}");
 
         let _ = ingest.end().expect_success();
@@ -122,7 +128,10 @@ fn one_process_does_everything_and_waits_for_its_topic() {
         checks()["feed sales"].as_str().is_some_and(|told| told.contains("there is no topic"))
     });
     assert_eq!(server.get("/readyz", &[]).status, 200, "questions can be answered");
-    assert_eq!(server.sql("gift-uk", &serde_json::json!({ "sql": "SELECT 1 FROM curated.sales" })).status, 200);
+    assert_eq!(
+        server.sql("gift-uk", &serde_json::json!({ "sql": "SELECT 1 FROM curated.sales" })).status,
+        200
+    );
     let (said, finished) = status(&world);
     assert_eq!((commands(&said).len(), finished.status.code()), (0, Some(0)), "{said:#}");
 
@@ -180,7 +189,10 @@ fn status_tells_what_it_cannot_see() {
     producer.finish().expect("all is acknowledged");
     let (said, finished) = status(&world);
     assert_eq!(said["feeds"][0]["lag"], 4);
-    assert_eq!(commands(&said), ["intellicartel serve --roles ingest", "intellicartel serve --roles maintenance"]);
+    assert_eq!(
+        commands(&said),
+        ["intellicartel serve --roles ingest", "intellicartel serve --roles maintenance"]
+    );
     assert_eq!(finished.status.code(), Some(3));
     let doctor = world.run(&["doctor"]).stdout;
     assert!(doctor.contains("nobody has maintained this lake yet"), "{doctor}");
@@ -193,7 +205,10 @@ fn status_tells_what_it_cannot_see() {
 
     world.set("INTELLICARTEL__KAFKA__BROKERS", "127.0.0.1:9");
     let (said, finished) = status(&world);
-    assert!(said["kafka"].as_str().is_some_and(|told| told.contains("kafka.brokers = 127.0.0.1:9")), "{said:#}");
+    assert!(
+        said["kafka"].as_str().is_some_and(|told| told.contains("kafka.brokers = 127.0.0.1:9")),
+        "{said:#}"
+    );
     assert_eq!(said["feeds"][0]["lag"], Value::Null);
     assert_eq!((commands(&said)[0], finished.status.code()), ("intellicartel doctor", Some(3)));
     assert!(world.run(&["status"]).stdout.contains("Kafka does not answer"));

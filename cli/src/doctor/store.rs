@@ -62,9 +62,13 @@ async fn upkeep(config: &Config, patience: Duration) -> Finding {
     let to_do = status.to_do(config.maintenance.small_files_cap);
     if to_do.is_empty() {
         let leader = status.leader().map_or("nobody", |leader| leader.process.as_str());
-        return Finding::ok(CHECK, format!("{} tables are within their limits; {leader} maintains them", status.tables.len()));
+        return Finding::ok(
+            CHECK,
+            format!("{} tables are within their limits; {leader} maintains them", status.tables.len()),
+        );
     }
-    let joined = |of: fn(&ToDo) -> &String, between| to_do.iter().map(of).cloned().collect::<Vec<_>>().join(between);
+    let joined =
+        |of: fn(&ToDo) -> &String, between| to_do.iter().map(of).cloned().collect::<Vec<_>>().join(between);
     Finding::warning(CHECK, joined(|to_do| &to_do.what, "; "), joined(|to_do| &to_do.command, "; "))
 }
 

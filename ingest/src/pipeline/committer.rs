@@ -20,7 +20,13 @@ use crate::kafka::topic_id;
 #[derive(Debug)]
 pub(super) enum CommitEvent {
     /// It stands in the table.
-    Committed { rows: u64, dead_letters: u64, newest_at: civil::Micros, ranges: Vec<PartitionRange>, small_files: usize },
+    Committed {
+        rows: u64,
+        dead_letters: u64,
+        newest_at: civil::Micros,
+        ranges: Vec<PartitionRange>,
+        small_files: usize,
+    },
     /// It was given up.
     Dropped(String),
     /// The store could not be asked to the end.

@@ -27,8 +27,7 @@ impl Pressure {
     /// Takes note of the files that a commit has left: too many, and the next flush waits twice as long; else half as long, down to the setting.
     pub(super) fn note(&mut self, small_files: usize) {
         let before = self.factor;
-        self.factor =
-            if small_files > self.cap { (before * 2).min(MAX_FACTOR) } else { (before / 2).max(1) };
+        self.factor = if small_files > self.cap { (before * 2).min(MAX_FACTOR) } else { (before / 2).max(1) };
         if self.factor == before {
             return;
         }

@@ -116,7 +116,12 @@ impl LakeStatus {
         if self.leader().is_none() && !self.tables.is_empty() {
             let since = self.lease.as_ref().map_or_else(
                 || "nobody has maintained this lake yet".to_owned(),
-                |lease| format!("nobody has maintained this lake since {}", civil::format_instant(lease.expires_at)),
+                |lease| {
+                    format!(
+                        "nobody has maintained this lake since {}",
+                        civil::format_instant(lease.expires_at)
+                    )
+                },
             );
             to_do.push(ToDo::new(
                 format!("{since}: small files and files that no version needs pile up"),

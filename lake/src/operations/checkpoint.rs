@@ -4,7 +4,8 @@
 //! background. Commits neither wait for it nor fail with it. Maintenance makes those that nobody made, as of processes that were killed
 //! (`maintenance/tables.rs`).
 //!
-//! Log entries stay for some hours longer than the table's retention says, for vacuum learns from them which files were removed.
+//! Log entries stay for some hours longer than the table's retentions of its log and of removed files, for vacuum learns from them which files
+//! were removed.
 
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -21,6 +22,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::error::{delta_error, store_error};
+use crate::operations::vacuum::retention_of;
 use crate::retry::retried;
 use crate::table::Table;
 
@@ -84,7 +86,8 @@ async fn remove_expired_entries(table: &Table, delta: &DeltaTable) -> Result<usi
     let failed =
         |error| delta_error(&format!("{}: log clean-up", table.definition().qualified_name()), error);
     let state = delta.snapshot().map_err(failed)?;
-    let stays = state.table_config().log_retention_duration() + READ_BY_VACUUM;
+    let retention = state.table_config().log_retention_duration().max(retention_of(table));
+    let stays = retention + READ_BY_VACUUM;
     let cutoff_ms = civil::now() / 1_000 - i64::try_from(stays.as_millis()).unwrap_or(i64::MAX);
     let removed =
         checkpoints::cleanup_expired_logs_for(state.version(), table.log_store().as_ref(), cutoff_ms, None);
@@ -127,7 +130,9 @@ pub async fn last_checkpoint(table: &Table) -> Result<Option<LastCheckpoint>> {
     };
     let Some((bytes, written_at)) = retried(read).await? else { return Ok(None) };
     let hint: Hint = serde_json::from_slice(&bytes).map_err(|error| {
-        Error::internal(format!("{name}: _last_checkpoint cannot be read ({error}): `lake checkpoint {name}` writes it anew"))
+        Error::internal(format!(
+            "{name}: _last_checkpoint cannot be read ({error}): `lake checkpoint {name}` writes it anew"
+        ))
     })?;
     Ok(Some(LastCheckpoint { version: hint.version, written_at }))
 }

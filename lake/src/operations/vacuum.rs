@@ -172,7 +172,8 @@ fn version_of(entry: &ObjectMeta) -> Option<u64> {
     entry.location.filename()?.strip_suffix(".json")?.parse().ok()
 }
 
-fn retention_of(table: &Table) -> Duration {
+/// How long removed files of a table stay.
+pub(crate) fn retention_of(table: &Table) -> Duration {
     let days = table.definition().retention.deleted_file_days;
     Duration::from_hours(24 * u64::from(days)).max(LEAST_RETENTION)
 }

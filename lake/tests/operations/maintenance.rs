@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use domain::civil::{self, Micros};
 use lake::Lake;
-use lake::maintenance::{Clock, MaintenanceOptions, Maintainer, Turn, status};
+use lake::maintenance::{Clock, Maintainer, MaintenanceOptions, Turn, status};
 use lake::operations::checkpoint::last_checkpoint;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
@@ -167,7 +167,11 @@ async fn removed_files_go_a_day_later_and_the_log_is_read_once() {
         time.pass(HOUR - 1);
         assert_eq!(turned(&maintainer).await.vacuumed_files, 0);
     }
-    assert_eq!(sales_status(&lake).await.record.vacuumed_to, first_version + 1, "the commit that removed them");
+    assert_eq!(
+        sales_status(&lake).await.record.vacuumed_to,
+        first_version + 1,
+        "the commit that removed them"
+    );
     time.pass(HOUR);
     assert_eq!(turned(&maintainer).await.vacuumed_files, 4);
     assert_eq!(parquet_files(&lake, SALES), state(&lake, SALES).await.files().keys().cloned().collect());
@@ -188,7 +192,11 @@ async fn removed_files_go_a_day_later_and_the_log_is_read_once() {
     turned(&maintainer).await;
     let record = sales_status(&lake).await.record;
     assert_ne!(record.swept_at, swept_at, "the folder was listed");
-    assert_eq!(record.vacuumed_to, version(&lake, SALES).await, "the month is closed by now, and was joined once more");
+    assert_eq!(
+        record.vacuumed_to,
+        version(&lake, SALES).await,
+        "the month is closed by now, and was joined once more"
+    );
     let active = state(&lake, SALES).await.files().len();
     assert_eq!((active, parquet_files(&lake, SALES).len()), (1, 1 + 2));
     let position = positions(&lake, 1).await[&0];
@@ -262,7 +270,11 @@ async fn it_runs_until_the_shutdown_and_gives_the_lease_back() {
         let (maintainer, shutdown) = (Arc::clone(&maintainer), shutdown.clone());
         async move {
             let end = shutdown.clone();
-            maintainer.run(shutdown, |turn| assert!(turn.as_ref().is_ok_and(|turn| turn.leads) && !end.is_cancelled())).await;
+            maintainer
+                .run(shutdown, |turn| {
+                    assert!(turn.as_ref().is_ok_and(|turn| turn.leads) && !end.is_cancelled())
+                })
+                .await;
         }
     });
     let joined = async {
