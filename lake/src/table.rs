@@ -156,6 +156,10 @@ impl Table {
 
     fn note(&self, log: &Log) {
         self.small_files.store(log.small_files(), Ordering::Relaxed);
+        let name = self.definition.qualified_name();
+        metrics::gauge!("intellicartel_lake_active_files", "table" => name.clone())
+            .set(log.files().len() as f64);
+        metrics::gauge!("intellicartel_lake_small_files", "table" => name).set(log.small_files() as f64);
     }
 
     /// Small files of the newest state that this process has seen.
@@ -223,10 +227,6 @@ impl Table {
         if let Ok(Outcome::Committed(version)) = outcome {
             self.checkpoint_when_due(version, log.checkpoint());
             self.note(&log);
-            metrics::gauge!("intellicartel_lake_active_files", "table" => name.clone())
-                .set(log.files().len() as f64);
-            metrics::gauge!("intellicartel_lake_small_files", "table" => name.clone())
-                .set(log.small_files() as f64);
         }
         // A cancelled or failed commit leaves no state behind; the next one loads it anew.
         if outcome.is_ok() {

@@ -310,7 +310,7 @@ fn step() -> impl Strategy<Value = Step> {
 async fn live(steps: &[Step]) {
     let (folder, time) = (folder(), Time::new());
     let lake = lake_with_log(folder.path()).await;
-    let mut maintainers = vec![time.maintainer(&lake), time.maintainer(&open(folder.path()).await)];
+    let mut maintainers = [time.maintainer(&lake), time.maintainer(&open(folder.path()).await)];
     for step in steps {
         match *step {
             Step::Append { partition, records, months } => {
