@@ -18,7 +18,7 @@ use crate::{serve, wire};
 pub(crate) struct Args {
     #[command(subcommand)]
     action: Option<Action>,
-    /// The feeds, separated by commas [default: all].
+    /// The feeds, separated by commas [default: all, each once its topic is there].
     #[arg(long, value_delimiter = ',')]
     feeds: Vec<String>,
     /// Ends once every topic was read to its end and committed.
@@ -65,7 +65,8 @@ pub(crate) async fn run(config: &Config, args: Args) -> Result<()> {
         return Ok(());
     }
     let feeds = feeds(&args.feeds)?;
-    let options = options(config, pipeline, args.until_end);
+    let mut options = options(config, pipeline, args.until_end);
+    options.awaits_topics = args.feeds.is_empty();
     let lake = wire::lake(config, LakeOptions::Write).await?;
     let report = match args.listen {
         None => pipeline::run(&feeds, &kafka, lake, &options, wire::shutdown()).await?,
@@ -115,6 +116,7 @@ pub(crate) fn options(config: &Config, pipeline: Pipeline, until_end: bool) -> I
         small_files_cap: config.maintenance.small_files_cap,
         batch_age: Duration::from_secs(ingest.batch_seconds),
         until_end,
+        awaits_topics: false,
         stall_timeout: Duration::from_secs(ingest.stall_seconds),
     }
 }

@@ -173,7 +173,7 @@ fn write_description(description: &Description, form: Form) -> Result<()> {
         ("files", size.files.into()),
         ("bytes", size.bytes.into()),
         ("rows", size.rows.into()),
-        ("partitioned_by", description.partitioned_by.into()),
+        ("partitioned_by", description.partitioned_by.join(", ").into()),
     ];
     let mut fields: Vec<(String, Value)> =
         fields.into_iter().map(|(name, value): (&str, Value)| (name.to_owned(), value)).collect();

@@ -155,7 +155,7 @@ async fn run(cli: Cli) -> domain::Result<ExitCode> {
     match cli.command {
         Command::Demo(args) => demo::run(&config, args).await?,
         Command::Ingest(args) => ingest::run(&config, args).await?,
-        Command::Produce(args) => produce::run(&config, args).await?,
+        Command::Produce(args) => return produce::run(&config, args).await,
         Command::Sql(args) => return sql::run(&config, args).await,
         Command::Lake(action) => lake::run(&config, action).await?,
         Command::Dlq(action) => dlq::run(&config, action).await?,

@@ -6,6 +6,9 @@ use clap::ValueEnum;
 use domain::{Error, Result};
 use serde_json::Value;
 
+/// Exit status of what was done or answered in part.
+pub(crate) const PARTIAL: u8 = 3;
+
 /// How a report is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Form {
@@ -76,7 +79,7 @@ fn one_line(value: &Value) -> String {
     }
 }
 
-fn escaped(text: &str, is_escaped: impl Fn(char) -> bool) -> String {
+pub(crate) fn escaped(text: &str, is_escaped: impl Fn(char) -> bool) -> String {
     let mut shown = String::with_capacity(text.len());
     for letter in text.chars() {
         if letter.is_control() && is_escaped(letter) {

@@ -1,13 +1,13 @@
 //! `serve`: what a process does for as long as it runs, until SIGTERM or Ctrl-C. By itself one process does everything; `--roles` gives it a part.
 //!
-//! All roles share the opened lake, the shutdown and the listener. A feed that fails, or whose topic is not there yet, is tried again and keeps
-//! nothing else from running; `/readyz?verbose` tells of it.
+//! All roles share the opened lake, the shutdown and the listener. A feed that fails is tried again, one whose topic is not there yet waits for it, and
+//! neither keeps anything else from running; `/readyz?verbose` tells of it.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ::ingest::kafka::KafkaConfig;
-use ::ingest::pipeline::{self, IngestOptions};
+use ::ingest::pipeline::{self, FeedState, IngestOptions, Watch};
 use ::lake::maintenance::{Clock, Maintainer, MaintenanceOptions};
 use ::lake::{Lake, LakeOptions};
 use api::{ApiState, Health, Routes};
@@ -45,13 +45,6 @@ enum Role {
     Maintenance,
 }
 
-/// A feed that failed is tried again after a second at first, and then more and more seldom; one that ran for a while begins anew.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-
-/// A feed that did not fail within this time is read: longer than a cluster may take to answer a start's questions.
-const SETTLED: Duration = Duration::from_secs(15);
-
 pub(crate) async fn run(config: &Config, args: &Args) -> Result<()> {
     let roles = roles(config, &args.roles)?;
     let has = |role| roles.contains(&role);
@@ -67,13 +60,11 @@ pub(crate) async fn run(config: &Config, args: &Args) -> Result<()> {
     let (shutdown, health) = (wire::shutdown(), Health::default());
     let mut parts: Vec<BoxFuture<'_, ()>> = Vec::new();
     if has(Role::Ingest) {
-        let options = ingest::options(config, Pipeline::new(config.ingest.pipeline.clone())?, false);
+        let mut options = ingest::options(config, Pipeline::new(config.ingest.pipeline.clone())?, false);
         let kafka = wire::kafka(config)?;
-        for feed in ingest::feeds(&args.feeds)? {
-            let (lake, kafka, options) = (Arc::clone(&lake), kafka.clone(), options.clone());
-            let (health, shutdown) = (health.clone(), shutdown.clone());
-            parts.push(read(feed, lake, kafka, options, health, shutdown).boxed());
-        }
+        let feeds = ingest::feeds(&args.feeds)?;
+        options.awaits_topics = args.feeds.is_empty();
+        parts.push(read(feeds, Arc::clone(&lake), kafka, options, health.clone(), shutdown.clone()).boxed());
     }
     if has(Role::Maintenance) {
         parts.push(maintain(config, Arc::clone(&lake), health.clone(), shutdown.clone()).boxed());
@@ -106,41 +97,31 @@ fn roles(config: &Config, asked: &[Role]) -> Result<Vec<Role>> {
     Ok(roles)
 }
 
-/// Reads a feed until the shutdown, whatever happens to it.
+/// Reads feeds until the shutdown, whatever happens to them.
 async fn read(
-    feed: Feed,
+    feeds: Vec<Feed>,
     lake: Arc<Lake>,
     kafka: KafkaConfig,
     options: IngestOptions,
     health: Health,
     shutdown: CancellationToken,
 ) {
-    let part = format!("feed {}", feed.name());
-    let mut pause = FIRST_PAUSE;
-    health.tell(&part, Ok("begins"));
-    while !shutdown.is_cancelled() {
-        let begun = Instant::now();
-        let feeds = [feed];
-        let reading = pipeline::run(&feeds, &kafka, Arc::clone(&lake) as _, &options, shutdown.clone());
-        let mut reading = std::pin::pin!(reading);
-        let ended = tokio::select! {
-            ended = &mut reading => ended,
-            () = tokio::time::sleep(SETTLED) => {
-                health.tell(&part, Ok("ok"));
-                reading.await
-            }
-        };
-        let Err(error) = ended else { return };
-        if begun.elapsed() > LONGEST_PAUSE {
-            pause = FIRST_PAUSE;
+    let part = |feed: Feed| format!("feed {}", feed.name());
+    feeds.iter().for_each(|feed| health.tell(&part(*feed), Ok("begins")));
+    let watch = Watch::new({
+        let health = health.clone();
+        move |feed, state| {
+            let told = match &state {
+                FeedState::Reads => Ok("ok"),
+                FeedState::AwaitsTopic => Ok("its topic is not there yet"),
+                FeedState::Failed(error) => Err(error.clone()),
+            };
+            health.tell(&part(feed), told);
         }
-        tracing::warn!(feed = feed.name(), %error, retry_seconds = pause.as_secs(), "the feed is not read");
-        health.tell(&part, Err(error.to_string()));
-        tokio::select! {
-            () = shutdown.cancelled() => {}
-            () = tokio::time::sleep(pause) => {}
-        }
-        pause = (pause * 2).min(LONGEST_PAUSE);
+    });
+    if let Err(error) = pipeline::keep_running(&feeds, &kafka, lake, &options, shutdown, watch).await {
+        tracing::error!(%error, "no feed is read any more");
+        health.tell("ingest", Err(error.to_string()));
     }
 }
 

@@ -10,10 +10,8 @@ use domain::{ErrorKind, Principal, Result};
 use engine::{Cut, Limits, Output, write_output};
 
 use crate::config::Config;
+use crate::report::PARTIAL;
 use crate::wire;
-
-/// Exit status of an answer that a limit cut.
-const PARTIAL: u8 = 3;
 
 /// What a table for people holds at most: it is kept in memory to size its columns.
 const TABLE_ROWS: u64 = 10_000;

@@ -1,6 +1,6 @@
 //! Instants as UTC microseconds, their RFC 3339 text, and the month that a row is filed under.
 
-use chrono::{DateTime, Datelike, TimeDelta, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, TimeDelta, Utc};
 
 /// Microseconds since 1970-01-01T00:00:00Z.
 pub type Micros = i64;
@@ -10,6 +10,9 @@ pub const EARLIEST: Micros = 631_152_000_000_000;
 
 /// Records of things that happened may lie this far ahead of the clock, for tills whose clock runs fast.
 pub const FUTURE_TOLERANCE: TimeDelta = TimeDelta::days(2);
+
+/// Plans and forecasts may lie this far ahead of the clock.
+pub const PLANNING_HORIZON: TimeDelta = TimeDelta::days(3 * 365 + 1);
 
 /// The current instant.
 #[must_use]
@@ -28,6 +31,18 @@ pub fn parse_instant(text: &str) -> Option<Micros> {
 pub fn format_instant(instant: Micros) -> String {
     DateTime::from_timestamp_micros(instant)
         .map_or_else(|| instant.to_string(), |t| t.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true))
+}
+
+/// The UTC day of an instant.
+#[must_use]
+pub fn day(instant: Micros) -> NaiveDate {
+    DateTime::from_timestamp_micros(instant).unwrap_or_default().date_naive()
+}
+
+/// The first instant of a day in UTC.
+#[must_use]
+pub fn start_of(day: NaiveDate) -> Micros {
+    day.and_time(chrono::NaiveTime::MIN).and_utc().timestamp_micros()
 }
 
 /// The UTC month `YYYY-MM` of an instant: the partition value `period` of the feed tables.

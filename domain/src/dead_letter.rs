@@ -11,6 +11,7 @@ use arrow_schema::DataType;
 use crate::civil::Micros;
 use crate::feeds::Feed;
 use crate::fields::{Fields, Reject};
+use crate::kinds::Identifier;
 use crate::table::{self, Column, timestamp};
 
 /// What the table is for.
@@ -55,8 +56,9 @@ pub struct DeadLetter {
 #[must_use]
 pub fn owner(payload: Option<&[u8]>) -> (Option<String>, Option<String>) {
     let Ok(mut fields) = Fields::read(payload) else { return (None, None) };
-    let tenant = fields.identifier("tenant").ok().map(|text| text.into_owned());
-    let store = tenant.as_ref().and_then(|_| fields.identifier("store").ok()).map(|text| text.into_owned());
+    let mut identifier = |name| fields.required::<Identifier>(name, 0).ok().map(std::borrow::Cow::into_owned);
+    let tenant = identifier("tenant");
+    let store = tenant.as_ref().and_then(|_| identifier("store"));
     (tenant, store)
 }
 

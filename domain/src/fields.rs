@@ -1,6 +1,6 @@
 //! The fields of one JSON record, taken by name and type; what nobody takes becomes `_extra`.
 //!
-//! Values stay raw tokens until they are asked for, so that a decimal is read from the digits that the producer wrote.
+//! Values stay raw tokens until they are asked for by their [kind](crate::kinds), so that a decimal is read from the digits that the producer wrote.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,9 +8,8 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::civil::{self, Micros};
-use crate::decimal;
-use crate::ids;
+use crate::civil::Micros;
+use crate::kinds::FieldKind;
 
 /// The longest part of an offending value that a message repeats, in characters.
 const SHOWN_CHARS: usize = 120;
@@ -209,97 +208,37 @@ impl<'a> Fields<'a> {
         (raw != "null").then_some(raw)
     }
 
-    /// A text that may be absent.
+    /// A field that may be absent.
     ///
     /// # Errors
-    /// A [`Reject`] when it is there and not a JSON string.
-    pub fn optional_text(&mut self, name: &'static str) -> Result<Option<Cow<'a, str>>, Reject> {
-        self.take(name).map(|raw| text(name, raw)).transpose()
-    }
-
-    /// A text that must be there and not empty.
-    ///
-    /// # Errors
-    /// A [`Reject`] when it is absent, not a JSON string, or blank.
-    pub fn text(&mut self, name: &'static str) -> Result<Cow<'a, str>, Reject> {
-        let value = text(name, self.needed(name, "a text")?)?;
-        if value.trim().is_empty() {
-            return Err(Reject::field(
-                RejectClass::MissingField,
-                name,
-                Some("\"\""),
-                "a text that is not blank",
-            ));
-        }
-        Ok(value)
-    }
-
-    /// A tenant or store: a text that [`ids::is_identifier`] accepts.
-    ///
-    /// # Errors
-    /// A [`Reject`] when it is absent, null, blank or not an identifier.
-    pub fn identifier(&mut self, name: &'static str) -> Result<Cow<'a, str>, Reject> {
-        let value = self.text(name)?;
-        if !ids::is_identifier(&value) {
-            let expected = "at most 200 characters without `/`, control characters or blanks around";
-            return Err(Reject::field(RejectClass::OutOfRange, name, Some(&value), expected));
-        }
-        Ok(value)
-    }
-
-    /// A decimal as a JSON number or string, scaled by `10^scale`; it may be absent.
-    ///
-    /// # Errors
-    /// A [`Reject`] when it is no decimal, loses digits, or does not fit 18 digits.
-    pub fn optional_decimal(&mut self, name: &'static str, scale: u32) -> Result<Option<i128>, Reject> {
-        self.take(name).map(|raw| decimal_token(name, raw, scale)).transpose()
-    }
-
-    /// A decimal that must be there.
-    ///
-    /// # Errors
-    /// As [`Self::optional_decimal`], and when it is absent.
-    pub fn decimal(&mut self, name: &'static str, scale: u32) -> Result<i128, Reject> {
-        let raw = self.needed(name, "a decimal number or a text that holds one")?;
-        decimal_token(name, raw, scale)
-    }
-
-    /// A whole number that must be there and lie in `range`.
-    ///
-    /// # Errors
-    /// A [`Reject`] when it is absent, no whole number, or outside `range`.
-    pub fn integer(
+    /// A [`Reject`] when it is there and not of its kind.
+    pub fn optional<T: FieldKind>(
         &mut self,
         name: &'static str,
-        range: std::ops::RangeInclusive<i64>,
-    ) -> Result<i64, Reject> {
-        let raw = self.needed(name, "a whole number")?;
-        let expected = || format!("a whole number from {} to {}", range.start(), range.end());
-        let value: i64 =
-            raw.parse().map_err(|_| Reject::field(class_of(raw), name, Some(raw), expected()))?;
-        if !range.contains(&value) {
-            return Err(Reject::field(RejectClass::OutOfRange, name, Some(raw), expected()));
-        }
-        Ok(value)
+        now: Micros,
+    ) -> Result<Option<T::Value<'a>>, Reject> {
+        self.take(name).map(|raw| T::parse(name, raw, now)).transpose()
     }
 
-    /// An RFC 3339 instant that must be there, between [`civil::EARLIEST`] and `latest`.
+    /// A field that must be there.
     ///
     /// # Errors
-    /// A [`Reject`] when it is absent, no instant, or outside the range.
-    pub fn instant(&mut self, name: &'static str, latest: Micros) -> Result<Micros, Reject> {
-        let raw = self.needed(name, "an RFC 3339 instant")?;
-        let written = text(name, raw)?;
-        let instant = civil::parse_instant(&written).ok_or_else(|| {
-            let expected = "an RFC 3339 instant with its offset, like 2026-11-25T09:30:00Z";
-            Reject::field(RejectClass::OutOfRange, name, Some(raw), expected)
-        })?;
-        if !(civil::EARLIEST..=latest).contains(&instant) {
-            let expected =
-                format!("an instant from 1990-01-01T00:00:00Z to {}", civil::format_instant(latest));
-            return Err(Reject::field(RejectClass::OutOfRange, name, Some(raw), expected));
-        }
-        Ok(instant)
+    /// A [`Reject`] when it is absent or null, or not of its kind.
+    pub fn required<T: FieldKind>(
+        &mut self,
+        name: &'static str,
+        now: Micros,
+    ) -> Result<T::Value<'a>, Reject> {
+        let raw = self
+            .take(name)
+            .ok_or_else(|| Reject::field(RejectClass::MissingField, name, None, T::EXPECTED))?;
+        T::parse(name, raw, now)
+    }
+
+    /// Whether a field is there, be it null.
+    #[must_use]
+    pub fn states(&self, name: &str) -> bool {
+        self.entries.iter().any(|entry| entry.name == name)
     }
 
     /// The fields that nobody took, as one JSON object; `None` when there are none.
@@ -314,43 +253,6 @@ impl<'a> Fields<'a> {
         }
         (!extra.is_empty()).then(|| extra + "}")
     }
-
-    fn needed(&mut self, name: &'static str, expected: &str) -> Result<&'a str, Reject> {
-        self.take(name).ok_or_else(|| Reject::field(RejectClass::MissingField, name, None, expected))
-    }
-}
-
-/// A value that is of the right JSON type for a number but not readable is out of range; all else is of the wrong type.
-fn class_of(raw: &str) -> RejectClass {
-    if raw.starts_with(|c: char| c == '-' || c.is_ascii_digit()) {
-        RejectClass::OutOfRange
-    } else {
-        RejectClass::WrongType
-    }
-}
-
-fn text<'a>(name: &'static str, raw: &'a str) -> Result<Cow<'a, str>, Reject> {
-    let inner = raw.strip_prefix('"').and_then(|r| r.strip_suffix('"'));
-    match inner {
-        Some(inner) if !inner.contains('\\') => Ok(Cow::Borrowed(inner)),
-        Some(_) => serde_json::from_str(raw).map(Cow::Owned).map_err(|_| {
-            Reject::field(RejectClass::OutOfRange, name, Some(raw), "a text whose escapes are valid Unicode")
-        }),
-        None => Err(Reject::field(RejectClass::WrongType, name, Some(raw), "a text")),
-    }
-}
-
-fn decimal_token(name: &'static str, raw: &str, scale: u32) -> Result<i128, Reject> {
-    let quoted = raw.strip_prefix('"').and_then(|r| r.strip_suffix('"'));
-    let expected = || format!("a decimal number with at most {scale} decimals and 18 digits");
-    decimal::parse(quoted.unwrap_or(raw), scale).map_err(|error| {
-        let class = match error {
-            decimal::DecimalError::TooManyDecimals => RejectClass::TooManyDecimals,
-            decimal::DecimalError::OutOfRange => RejectClass::OutOfRange,
-            decimal::DecimalError::Syntax => RejectClass::WrongType,
-        };
-        Reject::field(class, name, Some(raw), expected())
-    })
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
@@ -403,6 +305,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Name<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kinds::{Quantity, Text};
 
     fn reject<T: fmt::Debug>(json: &str, take: impl Fn(&mut Fields<'_>) -> Result<T, Reject>) -> Reject {
         let mut fields = match Fields::parse(Some(json.as_bytes())) {
@@ -413,42 +316,19 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_names_field_value_and_what_was_expected() {
-        let cases = [
-            (reject(r#"{"n":1.2345}"#, |f| f.decimal("n", 3)), RejectClass::TooManyDecimals, "1.2345"),
-            (reject(r#"{"n":1e400}"#, |f| f.decimal("n", 3)), RejectClass::OutOfRange, "1e400"),
-            (reject(r#"{"n":[1]}"#, |f| f.decimal("n", 3)), RejectClass::WrongType, "[1]"),
-            (reject(r#"{"n":7}"#, |f| f.text("n").map(drop)), RejectClass::WrongType, "7"),
-            (reject(r#"{"n":"a/b"}"#, |f| f.identifier("n").map(drop)), RejectClass::OutOfRange, "a/b"),
-            (reject(r#"{"n":1.5}"#, |f| f.integer("n", 0..=9)), RejectClass::OutOfRange, "1.5"),
-            (reject(r#"{"n":"x"}"#, |f| f.integer("n", 0..=9)), RejectClass::WrongType, "x"),
-            (
-                reject(r#"{"n":"2011-02-30T00:00:00Z"}"#, |f| f.instant("n", i64::MAX)),
-                RejectClass::OutOfRange,
-                "02-30",
-            ),
-            (
-                reject(r#"{"n":"1989-12-31T23:59:59Z"}"#, |f| f.instant("n", i64::MAX)),
-                RejectClass::OutOfRange,
-                "1989",
-            ),
-        ];
-        for (reject, class, value) in cases {
-            assert_eq!((reject.class, reject.field.as_deref()), (class, Some("n")), "{reject}");
-            assert!(reject.value.as_deref().is_some_and(|shown| shown.contains(value)), "{reject}");
-        }
+    fn absent_repeated_and_unreadable_records_are_told_apart() {
         for absent in ["{}", r#"{"n":null}"#, r#"{"n":" "}"#] {
             assert_eq!(
-                reject(absent, |f| f.text("n").map(drop)).class,
+                reject(absent, |f| f.required::<Text>("n", 0).map(drop)).class,
                 RejectClass::MissingField,
                 "{absent}"
             );
         }
         assert_eq!(
-            reject(r#"{"a":1,"n":1,"a":2}"#, |f| f.text("n").map(drop)).class,
+            reject(r#"{"a":1,"n":1,"a":2}"#, |f| f.required::<Text>("n", 0).map(drop)).class,
             RejectClass::DuplicateField
         );
-        assert_eq!(reject("[]", |f| f.text("n").map(drop)).class, RejectClass::MalformedJson);
+        assert_eq!(reject("[]", |f| f.required::<Text>("n", 0).map(drop)).class, RejectClass::MalformedJson);
         assert_eq!(
             Fields::parse(Some(b"{\"n\":\"\xff\"}")).expect_err("bytes").class,
             RejectClass::InvalidUtf8
@@ -462,15 +342,16 @@ mod tests {
     fn untaken_fields_are_kept_as_they_were_written() {
         let json = r#"{"b":"x","n":"1.50","we\"ird":{"deep":[1, 2.50]},"z":null}"#;
         let mut fields = Fields::parse(Some(json.as_bytes())).expect("an object");
-        assert_eq!(fields.decimal("n", 2), Ok(150));
-        assert_eq!(fields.text("b").as_deref(), Ok("x"));
+        assert_eq!(fields.required::<Quantity>("n", 0), Ok(1_500));
+        assert_eq!(fields.required::<Text>("b", 0).as_deref(), Ok("x"));
+        assert!(fields.states("z") && !fields.states("y"));
         assert_eq!(fields.into_extra().as_deref(), Some(r#"{"we\"ird":{"deep":[1, 2.50]},"z":null}"#));
     }
 
     #[test]
     fn a_long_value_is_shortened_in_the_message() {
         let json = format!(r#"{{"n":"{}"}}"#, "é".repeat(5_000));
-        let shown = reject(&json, |f| f.decimal("n", 3)).to_string();
+        let shown = reject(&json, |f| f.required::<Quantity>("n", 0)).to_string();
         assert!(shown.len() < 500 && shown.contains("..."), "{shown}");
     }
 }

@@ -12,6 +12,7 @@ pub mod feeds;
 pub mod fields;
 pub mod forecast;
 pub mod ids;
+pub mod kinds;
 pub mod ports;
 pub mod position;
 pub mod principal;

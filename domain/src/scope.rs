@@ -9,6 +9,8 @@ pub enum TableScope {
     TenantAndStores,
     /// The rows whose column `tenant` is the caller's, whatever stores the caller may see.
     Tenant,
+    /// The rows whose column `tenant` is the caller's or null: what a business says for itself, and what holds for all.
+    TenantOrPublic,
     /// Every row: what holds for all businesses, like the weather.
     Public,
     /// None: only the platform operator knows that the table exists.

@@ -10,5 +10,6 @@ pub mod files;
 pub mod kafka;
 pub mod mapping;
 pub mod pipeline;
+pub mod preview;
 pub mod produce;
 pub mod source;

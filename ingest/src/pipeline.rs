@@ -4,13 +4,15 @@
 //! What is consumed becomes batches; one committer a topic writes and commits them in order while the thread goes on polling. A batch is
 //! committed or dropped whole. After a drop, everything behind it is dropped too, and the thread begins anew at the stored positions.
 //!
-//! Memory is bounded: the buffer, one batch that waits and one that is committed share half of the cap, the client's queue has an eighth.
+//! Memory is bounded: what is buffered, waits and is committed shares half of the cap with all feeds, the clients' queues an eighth.
 
 mod committer;
 mod lag;
+mod memory;
 mod pressure;
 mod progress;
 mod start;
+mod supervision;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -30,10 +32,12 @@ use crate::kafka::KafkaConfig;
 use crate::kafka::context::{FeedConsumer, FeedContext};
 use committer::{CommitEvent, Committer, Next, Submission};
 use lag::Lag;
+use memory::{Held, Memory};
 use pressure::Pressure;
 use progress::Progress;
 use start::Start;
 pub(crate) use start::watermarks;
+pub use supervision::{FeedState, Watch};
 
 /// How an ingest runs.
 #[derive(Debug, Clone)]
@@ -52,6 +56,8 @@ pub struct IngestOptions {
     pub batch_age: Duration,
     /// Ends once every partition was read to its end and committed.
     pub until_end: bool,
+    /// Whether a feed whose topic is not there yet waits for it; until the end, it has none then. Else that is an error.
+    pub awaits_topics: bool,
     /// A feed that lags and receives nothing for so long has stalled.
     pub stall_timeout: Duration,
 }
@@ -75,7 +81,13 @@ const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(20);
 /// Batches in a row that may fail before the feed ends; each has had its own retries.
 const MAX_FAILURES: u32 = 5;
 
+/// Between two looks for a topic that is not there yet.
+const TOPIC_INTERVAL: Duration = Duration::from_secs(5);
+
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
+
+/// How long a feed waits when all feeds together hold all the memory that they may.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(5);
 
 /// Messages that are taken in between two looks at the clock and at everything else.
 const BURST: usize = 256;
@@ -91,8 +103,35 @@ pub async fn run(
     options: &IngestOptions,
     shutdown: CancellationToken,
 ) -> Result<IngestReport> {
+    work(feeds, kafka, append, options, shutdown, None).await
+}
+
+/// Reads feeds until the shutdown. A feed that fails is tried again and keeps no other from being read; `watch` hears of it.
+///
+/// # Errors
+/// When a thread cannot be started.
+pub async fn keep_running(
+    feeds: &[Feed],
+    kafka: &KafkaConfig,
+    append: Arc<dyn Append>,
+    options: &IngestOptions,
+    shutdown: CancellationToken,
+    watch: Watch,
+) -> Result<IngestReport> {
+    work(feeds, kafka, append, options, shutdown, Some(watch)).await
+}
+
+async fn work(
+    feeds: &[Feed],
+    kafka: &KafkaConfig,
+    append: Arc<dyn Append>,
+    options: &IngestOptions,
+    shutdown: CancellationToken,
+    watch: Option<Watch>,
+) -> Result<IngestReport> {
     let stop = shutdown.child_token();
     let mut threads = FuturesUnordered::new();
+    let memory = Memory::new(options.memory_cap_bytes / 2);
     for &feed in feeds {
         let worker = FeedWorker {
             feed,
@@ -100,13 +139,16 @@ pub async fn run(
             kafka: kafka.clone(),
             append: Arc::clone(&append),
             options: options.clone(),
+            feeds: feeds.len(),
+            memory: Arc::clone(&memory),
             shutdown: stop.clone(),
+            watch: watch.clone(),
             runtime: tokio::runtime::Handle::current(),
         };
         let (sender, receiver) = tokio::sync::oneshot::channel();
         let spawned = std::thread::Builder::new().name(format!("ingest-{}", feed.name())).spawn(move || {
             // The receiver is gone only when the whole ingest was cancelled.
-            let _ = sender.send(worker.run());
+            let _ = sender.send(worker.work());
         });
         spawned.map_err(|error| {
             Error::internal(format!("starting a thread for feed {}: {error}", feed.name()))
@@ -154,7 +196,11 @@ struct FeedWorker {
     kafka: KafkaConfig,
     append: Arc<dyn Append>,
     options: IngestOptions,
+    /// How many feeds share the memory.
+    feeds: usize,
+    memory: Arc<Memory>,
     shutdown: CancellationToken,
+    watch: Option<Watch>,
     runtime: tokio::runtime::Handle,
 }
 
@@ -169,14 +215,15 @@ enum Ended {
 }
 
 impl FeedWorker {
-    fn run(self) -> Result<IngestReport> {
+    fn run(&self) -> Result<IngestReport> {
         let mut report = IngestReport::default();
         let (mut restarts, mut failures) = (0_u32, 0_u32);
         let mut pressure = Pressure::new(self.feed, self.options.small_files_cap, self.options.flush);
         loop {
             let consumer = Arc::new(self.consumer()?);
-            let start = Start::find(&self, &consumer)?;
+            let Some(start) = self.start(&consumer)? else { return Ok(report) };
             start.assign(&consumer, &self.topic, &self.kafka)?;
+            self.tell(FeedState::Reads);
             let commits_before = report.commits;
             let ended = self.poll(&consumer, start, &mut report, &mut pressure)?;
             if report.commits > commits_before {
@@ -208,8 +255,31 @@ impl FeedWorker {
         }
     }
 
+    /// Finds where to begin; none when there is nothing to wait for any more.
+    fn start(&self, consumer: &FeedConsumer) -> Result<Option<Start>> {
+        let mut was_told = false;
+        loop {
+            match Start::find(self, consumer) {
+                Err(error) if error.kind() == ErrorKind::NotFound && self.options.awaits_topics => {
+                    self.tell(FeedState::AwaitsTopic);
+                    if !std::mem::replace(&mut was_told, true) {
+                        tracing::info!(
+                            feed = self.feed.name(),
+                            topic = self.topic,
+                            "there is no such topic yet"
+                        );
+                    }
+                    if self.options.until_end || self.wait(TOPIC_INTERVAL) {
+                        return Ok(None);
+                    }
+                }
+                found => return found.map(Some),
+            }
+        }
+    }
+
     fn consumer(&self) -> Result<FeedConsumer> {
-        let queue_kbytes = (self.options.memory_cap_bytes / 8 / 1024).max(1024);
+        let queue_kbytes = (self.options.memory_cap_bytes / 8 / 1024 / self.feeds.max(1)).max(1024);
         let mut config = self.kafka.client();
         config
             // assign() asks for a group id and never uses it.
@@ -244,21 +314,29 @@ impl FeedWorker {
         let mut buffer = Buffer::new(self.feed, &self.topic, start.log, pipeline, start.positions);
         let mut committer = Committer::spawn(self, consumer, start.log, start.identity);
         let mut first_at: Option<Instant> = None;
+        let mut held = Held::of(&self.memory);
         while !self.shutdown.is_cancelled() {
             while let Next::Event(event) = committer.next_event(Duration::ZERO) {
+                held.settled();
                 if let Some(ended) = self.settle(event, report, &mut lag, pressure)? {
                     return Ok(ended);
                 }
             }
             let limit = pressure.bytes(self.options.flush_bytes, self.options.memory_cap_bytes / 6);
-            if let Some(at) = self.receive(consumer, &mut buffer, &mut progress, limit)? {
+            let exhausted = held.is_exhausted();
+            if exhausted {
+                // Committers free memory; until then records wait in the clients' queues, which are bounded too.
+                std::thread::sleep(EXHAUSTED_PAUSE);
+            } else if let Some(at) = self.receive(consumer, &mut buffer, &mut progress, limit)? {
                 first_at.get_or_insert(at);
             }
+            held.buffered(buffer.bytes());
             lag.tell(|| consumer.context().ends());
             let ended = self.options.until_end && progress.all_at_end();
-            let due = first_at.is_some_and(|at| at.elapsed() >= pressure.flush());
+            let due = exhausted || first_at.is_some_and(|at| at.elapsed() >= pressure.flush());
             let full = buffer.bytes() >= limit;
             if !buffer.is_empty() && (full || ended || (due && committer.has_room())) {
+                held.submitted();
                 committer.submit(Submission::of(&mut buffer), || self.shutdown.is_cancelled());
                 first_at = None;
             }

@@ -1,7 +1,7 @@
 //! `produce`: replays a mapped file to its topics, with an idempotent producer and an exact count of what the cluster acknowledged.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::kafka::admin::Admin;
 use crate::kafka::context::QuietContext;
 use crate::kafka::{KafkaConfig, kafka_error};
-use crate::mapping::{LocalTimes, MappedRecord, Mapper, Mapping};
+use crate::mapping::{LocalTimes, MappedRecord, Mapper, Mapping, Parameters};
 use crate::source::{self, Row, Rows};
 
 /// What is to be produced.
@@ -27,8 +27,10 @@ pub struct ProduceOptions {
     pub file: PathBuf,
     /// The mapping file.
     pub map: PathBuf,
-    /// The feed that the caller named; the mapping must fill it.
-    pub feed: Feed,
+    /// Values of the mapping's parameters.
+    pub parameters: Parameters,
+    /// The feeds that are wanted of those that the mapping fills; none means all.
+    pub feeds: Vec<Feed>,
     /// Records a second at most.
     pub rate: Option<f64>,
     /// Partitions of topics that are created.
@@ -73,16 +75,9 @@ pub async fn produce(
     progress: impl Fn(Progress) + Send + 'static,
     cancel: CancellationToken,
 ) -> Result<ProduceReport> {
-    let mapping = Mapping::load(&options.map)?;
-    if !mapping.feeds().any(|feed| feed == options.feed) {
-        return Err(Error::invalid(format!(
-            "--map {}: it does not fill feed {}",
-            options.map.display(),
-            options.feed.name()
-        )));
-    }
-    let (file, rate, stop) = (options.file.clone(), options.rate, cancel.clone());
-    let opened = blocking(move || Opened::new(&file, mapping, &stop)).await?;
+    let rate = options.rate;
+    let (wanted, stop) = (options.clone(), cancel.clone());
+    let opened = blocking(move || Opened::new(&wanted, &stop)).await?;
     let admin = Admin::new(kafka)?;
     let mut created_topics = Vec::new();
     let topics: BTreeMap<Feed, String> =
@@ -98,29 +93,48 @@ pub async fn produce(
     Ok(report)
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+/// Runs what reads files off the async threads.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|error| Error::internal(format!("producing: {error}")))?
 }
 
 /// A file whose columns fit its mapping.
-struct Opened {
-    feeds: Vec<Feed>,
-    mapper: Mapper,
+pub(crate) struct Opened {
+    feeds: BTreeSet<Feed>,
+    pub(crate) mapper: Mapper,
     rows: Box<dyn Rows>,
+    row: Row,
     size_bytes: u64,
     name: String,
 }
 
 impl Opened {
-    fn new(file: &Path, mapping: Mapping, cancel: &CancellationToken) -> Result<Self> {
+    pub(crate) fn new(options: &ProduceOptions, cancel: &CancellationToken) -> Result<Self> {
+        let (map, file) = (options.map.display(), &options.file);
+        let of_map = |error: Error| Error::invalid(format!("--map {map}: {error}"));
+        let mapping = Mapping::load(&options.map)?.only(&options.feeds).map_err(of_map)?;
         let source = source::open(file, mapping.file_format, mapping.delimiter, cancel)?;
-        let feeds = mapping.feeds().collect();
-        let (mapper, columns) = mapping.bind(source.columns())?;
+        let feeds = mapping.feeds();
+        let (mapper, columns) = mapping.bind(source.columns(), &options.parameters).map_err(of_map)?;
         let (name, size_bytes) = (file.display().to_string(), source.size_bytes());
         let rows =
             source.rows(&columns).map_err(|fault| Error::invalid(format!("--file {name}: {fault}")))?;
-        Ok(Self { feeds, mapper, rows, size_bytes, name })
+        Ok(Self { feeds, mapper, rows, row: Row::default(), size_bytes, name })
+    }
+
+    /// The records of the next row; none at the file's end.
+    ///
+    /// # Errors
+    /// What is wrong with the row, naming the file and the place.
+    pub(crate) fn next(&mut self) -> Result<Option<Vec<MappedRecord>>> {
+        match self.rows.read(&mut self.row) {
+            Ok(true) => Ok(Some(self.mapper.map(&self.row))),
+            Ok(false) => Ok(None),
+            Err(fault) => Err(Error::invalid(format!("--file {}: {fault}", self.name))),
+        }
     }
 
     fn run(
@@ -134,25 +148,23 @@ impl Opened {
         let producer = RecordProducer::new(kafka)?;
         let begun = Instant::now();
         let (mut sent, mut shown_at) = (0_u64, Instant::now());
-        let mut row = Row::default();
         let mut cancelled = false;
         loop {
             if cancel.is_cancelled() {
                 cancelled = true;
                 break;
             }
-            match self.rows.read(&mut row) {
-                Ok(true) => {}
-                Ok(false) => break,
+            let records = match self.next() {
+                Ok(Some(records)) => records,
+                Ok(None) => break,
                 Err(error) => {
                     let acknowledged = producer.finish()?;
                     return Err(Error::invalid(format!(
-                        "--file {}: {error}; {acknowledged} records before it were acknowledged",
-                        self.name
+                        "{error}; {acknowledged} records before it were acknowledged"
                     )));
                 }
-            }
-            for record in self.mapper.map(&row) {
+            };
+            for record in records {
                 let topic = topics.get(&record.feed).map_or("", String::as_str);
                 producer.send(topic, None, &record)?;
                 sent += 1;

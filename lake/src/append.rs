@@ -21,7 +21,7 @@ use crate::lake::Lake;
 use crate::letters;
 use crate::log::{ActiveFile, Log};
 use crate::stage::write_files;
-use crate::tables::PERIOD;
+use crate::tables::partition_values;
 
 /// A batch whose first file is older is dropped: vacuum may have taken the file by the time of the commit.
 pub(crate) const MAX_BATCH_AGE: Duration = Duration::from_secs(3_600);
@@ -173,11 +173,7 @@ impl Plan for AppendPlan<'_> {
 
 /// An append, as history shows it.
 pub(crate) fn append_operation() -> DeltaOperation {
-    DeltaOperation::Write {
-        mode: SaveMode::Append,
-        partition_by: Some(vec![PERIOD.to_owned()]),
-        predicate: None,
-    }
+    DeltaOperation::Write { mode: SaveMode::Append, partition_by: None, predicate: None }
 }
 
 /// The Add of a staged file that brings new rows.
@@ -189,7 +185,7 @@ pub(crate) fn add_action(file: &StagedFile) -> Action {
 pub(crate) fn add(file: &StagedFile, data_change: bool) -> Add {
     Add {
         path: file.path.clone(),
-        partition_values: [(PERIOD.to_owned(), Some(file.period.clone()))].into(),
+        partition_values: partition_values(&file.period),
         size: i64::try_from(file.size_bytes).unwrap_or(i64::MAX),
         modification_time: file.written_at / 1_000,
         data_change,
@@ -205,7 +201,7 @@ pub(crate) fn remove(file: &ActiveFile, data_change: bool, at: Micros) -> Action
         data_change,
         deletion_timestamp: Some(at / 1_000),
         extended_file_metadata: Some(true),
-        partition_values: Some([(PERIOD.to_owned(), Some(file.period.clone()))].into()),
+        partition_values: Some(partition_values(&file.period)),
         size: i64::try_from(file.size_bytes).ok(),
         ..Remove::default()
     })

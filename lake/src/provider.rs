@@ -46,8 +46,10 @@ pub(crate) struct DeltaProvider {
 impl DeltaProvider {
     pub(crate) fn new(definition: &TableDefinition, log: &Log, url: Url) -> Self {
         let file_schema = domain::table::arrow_schema(&definition.columns);
-        let period = Arc::new(Field::new(PERIOD, DataType::Utf8, true));
-        let table_schema = TableSchema::builder(file_schema).with_table_partition_cols(vec![period]).build();
+        let partitions = definition.partition_columns().into_iter();
+        let partitions: Vec<_> =
+            partitions.map(|name| Arc::new(Field::new(name, DataType::Utf8, true))).collect();
+        let table_schema = TableSchema::builder(file_schema).with_table_partition_cols(partitions).build();
         Self { table_schema, files: log.files().values().cloned().collect(), url }
     }
 
@@ -61,7 +63,9 @@ impl DeltaProvider {
             e_tag: None,
             version: None,
         });
-        part.partition_values = vec![ScalarValue::Utf8(Some(file.period.clone()))];
+        if !file.period.is_empty() {
+            part.partition_values = vec![ScalarValue::Utf8(Some(file.period.clone()))];
+        }
         part.statistics = Some(Arc::new(self.statistics_of(file)));
         Ok(part)
     }

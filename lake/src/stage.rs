@@ -44,7 +44,8 @@ async fn write_file(
         Ok((encode(&batch)?, stats))
     };
     // Names grow with time: a period's files in the order of their names are in the order in which they were staged, and so are read.
-    let path = format!("{PERIOD}={period}/part-{}.snappy.parquet", Uuid::now_v7());
+    let folder = if period.is_empty() { String::new() } else { format!("{PERIOD}={period}/") };
+    let path = format!("{folder}part-{}.snappy.parquet", Uuid::now_v7());
     let joined = tokio::task::spawn_blocking(encode).await;
     let (bytes, stats) = joined.map_err(|error| Error::internal(format!("encoding Parquet: {error}")))??;
     let size_bytes = bytes.len() as u64;

@@ -20,7 +20,7 @@ use crate::log::Log;
 use crate::operations::checkpoint::Pace;
 use crate::retry::retried;
 use crate::store::Store;
-use crate::tables::{PERIOD, TableDefinition};
+use crate::tables::TableDefinition;
 
 /// A table of the lake.
 #[derive(Debug)]
@@ -89,10 +89,7 @@ impl Table {
 
     async fn create(&self, is_folder: bool) -> Result<()> {
         let definition = &self.definition;
-        let mut columns = definition.columns.clone();
-        let text = arrow_schema::DataType::Utf8;
-        columns.push(domain::table::Column::optional(PERIOD, text, TableDefinition::PERIOD_COMMENT));
-        let schema = domain::table::arrow_schema(&columns);
+        let schema = domain::table::arrow_schema(&definition.all_columns());
         let schema: StructType = schema
             .as_ref()
             .try_into_kernel()
@@ -116,7 +113,7 @@ impl Table {
             .with_table_name(definition.qualified_name())
             .with_comment(definition.comment)
             .with_columns(schema.fields().cloned())
-            .with_partition_columns([PERIOD])
+            .with_partition_columns(definition.partition_columns())
             .with_configuration(properties)
             .with_raise_if_key_not_exists(false)
             .with_save_mode(SaveMode::ErrorIfExists)

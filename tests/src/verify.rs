@@ -11,6 +11,37 @@ use crate::service;
 use crate::stream::bad_before;
 use crate::world::{PATIENCE, World};
 
+/// What a script of `tests/python` prints of a world's lake.
+fn python(world: &World, script: &str, arguments: &[&Path]) -> Value {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("python").join(script);
+    let mut command = Command::new(service("INTELLICARTEL_PYTHON"));
+    command.arg(script).arg(&world.root).args(arguments);
+    let finished = Process::start(command, &world.path("")).finish(PATIENCE).expect_success();
+    serde_json::from_str(&finished.stdout).expect("the script prints JSON")
+}
+
+/// Asserts that tables read row by row the same through `sql` and through Python's deltalake and DuckDB, and gives their rows.
+///
+/// # Panics
+/// When one does not.
+#[must_use]
+pub fn rows_that_all_readers_agree_on(world: &World, tables: &[&str]) -> BTreeMap<String, i64> {
+    let answers = world.path("answers");
+    std::fs::create_dir_all(&answers).expect("a folder");
+    for table in tables {
+        let answer =
+            world.run(&["sql", &format!("SELECT * FROM {table}"), "--output", "csv"]).expect_success();
+        std::fs::write(answers.join(format!("{table}.csv")), answer.stdout).expect("the answer is written");
+    }
+    let report = python(world, "verify_tables.py", &[&answers]);
+    let rows = |table: &&str| {
+        let told = &report[*table];
+        assert_eq!((&told["only_theirs"], &told["only_ours"]), (&0.into(), &0.into()), "{table}: {report}");
+        ((*table).to_owned(), told["rows"].as_i64().expect("a number"))
+    };
+    tables.iter().map(rows).collect()
+}
+
 /// The report of `tests/python/verify_sales.py`; its docstring says what the figures are.
 #[derive(Debug)]
 pub struct Report(Value);
@@ -22,11 +53,7 @@ impl Report {
     /// When the tables cannot be read.
     #[must_use]
     pub fn of(world: &World) -> Self {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/verify_sales.py");
-        let mut command = Command::new(service("INTELLICARTEL_PYTHON"));
-        command.arg(script).arg(&world.root);
-        let finished = Process::start(command, &world.path("")).finish(PATIENCE).expect_success();
-        Self(serde_json::from_str(&finished.stdout).expect("the script prints JSON"))
+        Self(python(world, "verify_sales.py", &[]))
     }
 
     /// A figure by its name.

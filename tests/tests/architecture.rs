@@ -32,7 +32,7 @@ const OWNERS: [(&str, &str); 7] = [
 ];
 
 /// All that `domain`, which does no I/O, may name.
-const OF_DOMAIN: [&str; 9] = [
+const OF_DOMAIN: [&str; 10] = [
     "arrow-array",
     "arrow-schema",
     "async-trait",
@@ -42,6 +42,7 @@ const OF_DOMAIN: [&str; 9] = [
     "serde_json",
     "thiserror",
     "uuid",
+    "vader-sentimental",
 ];
 
 #[test]

@@ -1,4 +1,4 @@
-//! Whether a file is in the lake already: a marker by the file's hash, so that a demo that runs twice leaves the same totals.
+//! Whether files are in the lake already: a marker by the files' hash, so that a demo that runs twice leaves the same totals.
 
 use std::io::Read as _;
 use std::path::Path;
@@ -7,7 +7,7 @@ use domain::ports::Blobs;
 use domain::{Error, Result};
 use sha2::{Digest, Sha256};
 
-/// How far a file's load came.
+/// How far a load came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LoadState {
     /// Nothing was sent.
@@ -18,7 +18,7 @@ pub(crate) enum LoadState {
     Complete,
 }
 
-/// The load of one file.
+/// The load of some files.
 #[derive(Debug)]
 pub(crate) struct Load {
     marker: String,
@@ -28,17 +28,19 @@ const BEGUN: &[u8] = b"begun\n";
 const COMPLETE: &[u8] = b"complete\n";
 
 impl Load {
-    /// The load of a file, known by the SHA-256 of its bytes.
-    pub(crate) fn of(file: &Path) -> Result<Self> {
-        let failed = |error: std::io::Error| {
-            Error::invalid(format!("{}: {error}; give its folder by --data", file.display()))
-        };
-        let mut source = std::fs::File::open(file).map_err(failed)?;
+    /// The load of files, known by the SHA-256 of their bytes one after the other.
+    pub(crate) fn of<'a>(files: impl IntoIterator<Item = &'a Path>) -> Result<Self> {
         let (mut hash, mut piece) = (Sha256::new(), vec![0; 1 << 16]);
-        loop {
-            match source.read(&mut piece).map_err(failed)? {
-                0 => break,
-                length => hash.update(&piece[..length]),
+        for file in files {
+            let failed = |error: std::io::Error| {
+                Error::invalid(format!("{}: {error}; give its folder by --data", file.display()))
+            };
+            let mut source = std::fs::File::open(file).map_err(failed)?;
+            loop {
+                match source.read(&mut piece).map_err(failed)? {
+                    0 => break,
+                    length => hash.update(&piece[..length]),
+                }
             }
         }
         let digits: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();

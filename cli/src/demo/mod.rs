@@ -6,7 +6,7 @@
 mod broker;
 mod load;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,8 @@ use domain::ports::Append as _;
 use domain::{Error, ErrorKind, Feed, Principal, Result};
 use engine::{Limits, Output, write_output};
 use ingest::kafka::KafkaConfig;
+use ingest::kafka::admin::Admin;
+use ingest::mapping::Parameters;
 use ingest::pipeline;
 use ingest::produce::ProduceOptions;
 use lake::{Lake, LakeOptions};
@@ -41,8 +43,33 @@ pub(crate) struct Args {
 
 const PARTITIONS: i32 = 4;
 
-/// The business that the mapping assigns.
-const TENANT: &str = "gift-uk";
+/// The businesses that the mappings assign; the first is asked for in the examples.
+const TENANTS: [&str; 2] = ["gift-uk", "bikeshare"];
+
+/// What is sent, in this order: files, each with its mapping.
+const SOURCES: [(&str, &str); 9] = [
+    ("assigned/stores.csv", "stores.toml"),
+    ("assigned/products.csv", "products.toml"),
+    ("holidays/us.csv", "holidays.toml"),
+    ("holidays/uk.csv", "holidays.toml"),
+    ("holidays/de.csv", "holidays.toml"),
+    ("assigned/snippets.csv", "snippets.toml"),
+    ("assigned/inventory.csv", "inventory.toml"),
+    ("hourly_bikesharing.csv.gz", "bikeshare.toml"),
+    ("online_retail.csv.xz", "online_retail_ii.toml"),
+];
+
+fn sources(data: &Path) -> Vec<ProduceOptions> {
+    let source = |(file, map)| ProduceOptions {
+        file: data.join(file),
+        map: data.join(map),
+        parameters: Parameters::new(),
+        feeds: Vec::new(),
+        rate: None,
+        partitions: PARTITIONS,
+    };
+    SOURCES.into_iter().map(source).collect()
+}
 
 /// How long the ingest may take to catch up with what was produced.
 const CATCH_UP_PATIENCE: Duration = Duration::from_secs(300);
@@ -52,19 +79,13 @@ pub(crate) async fn run(config: &Config, args: Args) -> Result<()> {
     let (metrics, shutdown) = (wire::metrics()?, wire::shutdown());
     // A port that is taken is told before the work, not after it.
     let listener = if args.once { None } else { Some(api::bind(&config.http.listen).await?) };
-    let source = ProduceOptions {
-        file: args.data.join("online_retail.csv.xz"),
-        map: args.data.join("online_retail_ii.toml"),
-        feed: Feed::Sales,
-        rate: None,
-        partitions: PARTITIONS,
-    };
-    let load = Load::of(&source.file)?;
+    let sources = sources(&args.data);
+    let load = Load::of(sources.iter().map(|source| source.file.as_path()))?;
     let lake = prepared_lake(config, &load, args.reset).await?;
     if load.state(lake.as_ref()).await? == LoadState::Complete {
-        eprintln!("the sales are in the lake already: nothing is sent again");
+        eprintln!("the data is in the lake already: nothing is sent again");
     } else {
-        fill(config, &load, &lake, source, &shutdown).await?;
+        fill(config, &load, &lake, sources, &shutdown).await?;
     }
     if shutdown.is_cancelled() {
         return Err(Error::new(ErrorKind::Cancelled, "stopped; the next `demo` says how it goes on"));
@@ -109,15 +130,19 @@ async fn prepared_lake(config: &Config, load: &Load, reset: bool) -> Result<Arc<
     );
     if config.kafka.brokers != EMBEDDED {
         let kafka = wire::kafka(config)?;
-        ingest::kafka::admin::Admin::new(&kafka)?.delete_topic(&Feed::Sales.topic(&kafka.prefix)).await?;
+        let admin = Admin::new(&kafka)?;
+        for feed in Feed::ALL {
+            admin.delete_topic(&feed.topic(&kafka.prefix)).await?;
+        }
     }
     lake.store().clear().await?;
     wire::lake(config, LakeOptions::Write).await
 }
 
-/// A lake that holds more than the demo's business is not emptied.
+/// A lake that holds more than the demo's businesses is not emptied.
 async fn refuse_others(lake: &Arc<Lake>) -> Result<()> {
-    let query = format!("SELECT DISTINCT tenant FROM curated.sales WHERE tenant <> '{TENANT}' LIMIT 1");
+    let own = TENANTS.join("', '");
+    let query = format!("SELECT DISTINCT tenant FROM curated.sales WHERE tenant NOT IN ('{own}') LIMIT 1");
     let mut others = Vec::new();
     let session = wire::engine(Arc::clone(lake))?.session(Principal::Operator);
     let answer = session.query(&query, Limits::default()).await?;
@@ -130,45 +155,59 @@ async fn refuse_others(lake: &Arc<Lake>) -> Result<()> {
     ))
 }
 
-/// Sends the file and takes it in, side by side.
+/// Sends the files and takes them in, side by side.
 async fn fill(
     config: &Config,
     load: &Load,
     lake: &Arc<Lake>,
-    source: ProduceOptions,
+    sources: Vec<ProduceOptions>,
     shutdown: &CancellationToken,
 ) -> Result<()> {
     let kafka = kafka(config).await?;
     load.begin(lake.as_ref()).await?;
-    let admin = ingest::kafka::admin::Admin::new(&kafka)?;
-    admin.ensure_topic(&Feed::Sales.topic(&kafka.prefix), PARTITIONS).await?;
+    let admin = Admin::new(&kafka)?;
+    for feed in Feed::ALL {
+        admin.ensure_topic(&feed.topic(&kafka.prefix), PARTITIONS).await?;
+    }
     let pipeline = Pipeline::new(config.ingest.pipeline.clone())?;
     let options = crate::ingest::options(config, pipeline.clone(), false);
     let stop = shutdown.child_token();
     let taken_in = tokio::spawn({
         let (kafka, lake, stop) = (kafka.clone(), Arc::clone(lake), stop.clone());
-        async move { pipeline::run(&[Feed::Sales], &kafka, lake, &options, stop).await }
+        async move { pipeline::run(&Feed::ALL, &kafka, lake, &options, stop).await }
     });
-    eprintln!("sending {} through {}", source.file.display(), kafka.brokers);
-    let report = produce::with_progress(&kafka, source, shutdown.clone()).await;
-    let caught_up = match &report {
-        Ok(report) if !report.cancelled => {
-            catch_up(lake, &pipeline, &kafka, report.acknowledged, &taken_in).await
-        }
+    let sent = send(&kafka, sources, shutdown).await;
+    let caught_up = match &sent {
+        Ok(Some(acknowledged)) => catch_up(lake, &pipeline, &kafka, *acknowledged, &taken_in).await,
         _ => Ok(()),
     };
     stop.cancel();
     let taken_in = taken_in.await.map_err(|error| Error::internal(format!("ingest: {error}")))??;
     caught_up?;
-    let report = report?;
-    if report.cancelled {
-        return Ok(());
-    }
+    let Some(acknowledged) = sent? else { return Ok(()) };
     eprintln!(
-        "{} records acknowledged; {} rows and {} dead letters in {} commits",
-        report.acknowledged, taken_in.rows, taken_in.dead_letters, taken_in.commits
+        "{acknowledged} records acknowledged; {} rows and {} dead letters in {} commits",
+        taken_in.rows, taken_in.dead_letters, taken_in.commits
     );
     load.complete(lake.as_ref()).await
+}
+
+/// Sends files one after the other, and gives the number of records; none when it was stopped.
+async fn send(
+    kafka: &KafkaConfig,
+    sources: Vec<ProduceOptions>,
+    shutdown: &CancellationToken,
+) -> Result<Option<u64>> {
+    let mut acknowledged = 0;
+    for source in sources {
+        eprintln!("sending {} through {}", source.file.display(), kafka.brokers);
+        let report = produce::with_progress(kafka, source, shutdown.clone()).await?;
+        if report.cancelled {
+            return Ok(None);
+        }
+        acknowledged += report.acknowledged;
+    }
+    Ok(Some(acknowledged))
 }
 
 /// The cluster of the settings, or one of our own.
@@ -185,7 +224,7 @@ async fn kafka(config: &Config) -> Result<KafkaConfig> {
     Ok(KafkaConfig { brokers, prefix: config.kafka.prefix.clone(), embedded: true })
 }
 
-/// Waits until the table's positions cover what was acknowledged.
+/// Waits until the tables' positions cover what was acknowledged.
 async fn catch_up(
     lake: &Arc<Lake>,
     pipeline: &Pipeline,
@@ -193,12 +232,15 @@ async fn catch_up(
     acknowledged: u64,
     ingest: &tokio::task::JoinHandle<Result<pipeline::IngestReport>>,
 ) -> Result<()> {
-    let (topic, begun) = (Feed::Sales.topic(&kafka.prefix), Instant::now());
+    let begun = Instant::now();
     loop {
-        let state = lake.topic_state(Feed::Sales, pipeline, &topic).await?;
-        let current = state.current(pipeline.as_str()).map(|log| log.number);
-        let of_current = state.next_offsets.iter().filter(|((log, _), _)| Some(*log) == current);
-        let position: i64 = of_current.map(|(_, next)| next).sum();
+        let mut position = 0;
+        for feed in Feed::ALL {
+            let state = lake.topic_state(feed, pipeline, &feed.topic(&kafka.prefix)).await?;
+            let current = state.current(pipeline.as_str()).map(|log| log.number);
+            let of_current = state.next_offsets.iter().filter(|((log, _), _)| Some(*log) == current);
+            position += of_current.map(|(_, next)| next).sum::<i64>();
+        }
         // An ingest that ended has an error to tell.
         if position.unsigned_abs() >= acknowledged || ingest.is_finished() {
             return Ok(());
@@ -235,9 +277,9 @@ fn invite(config: &Config) {
     eprintln!(
         "  {program} sql \"SELECT forecast_date, mean, q100, q900 FROM marts.forecasts WHERE sku = '85123A' ORDER BY 1 LIMIT 7\""
     );
-    let business = format!("curl -H 'X-Intellicartel-Tenant: {TENANT}'");
+    let business = format!("curl -H 'X-Intellicartel-Tenant: {}'", TENANTS[0]);
     let listen = &config.http.listen;
-    eprintln!("and as the business {TENANT} over HTTP:");
+    eprintln!("and as the business {} over HTTP:", TENANTS[0]);
     eprintln!("  {business} 'http://{listen}/api/v1/forecast/predictions?sku=85123A&per_page=7'");
     eprintln!(
         "  {business} -H 'Content-Type: application/json' -d '{{\"sql\": \"SELECT sku, sum(quantity) AS units FROM curated.sales GROUP BY sku ORDER BY units DESC\", \"limit\": 5}}' http://{listen}/api/v1/data/sql"

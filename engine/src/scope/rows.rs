@@ -19,6 +19,8 @@ pub(crate) enum RowScope {
     All,
     /// Those of a tenant, and of some of its stores where they are limited.
     Tenant { tenant: String, stores: Option<BTreeSet<String>> },
+    /// Those of a tenant, and those without one.
+    TenantOrPublic { tenant: String },
 }
 
 impl RowScope {
@@ -27,6 +29,9 @@ impl RowScope {
         let (tenant, stores) = match (principal, table?) {
             (Principal::Operator, _) | (_, TableScope::Public) => return Some(Self::All),
             (_, TableScope::OperatorOnly) => return None,
+            (Principal::Tenant { tenant, .. }, TableScope::TenantOrPublic) => {
+                return Some(Self::TenantOrPublic { tenant: tenant.clone() });
+            }
             (Principal::Tenant { tenant, .. }, TableScope::Tenant) => (tenant, &StoreScope::All),
             (Principal::Tenant { tenant, stores }, TableScope::TenantAndStores) => (tenant, stores),
         };
@@ -41,7 +46,7 @@ impl RowScope {
     pub(crate) fn columns(&self) -> &'static [&'static str] {
         match self {
             Self::All => &[],
-            Self::Tenant { stores: None, .. } => &[TableScope::TENANT],
+            Self::Tenant { stores: None, .. } | Self::TenantOrPublic { .. } => &[TableScope::TENANT],
             Self::Tenant { stores: Some(_), .. } => &[TableScope::TENANT, TableScope::STORE],
         }
     }
@@ -50,7 +55,7 @@ impl RowScope {
     pub(crate) fn hidden(&self) -> &'static [&'static str] {
         match self {
             Self::All => &[],
-            Self::Tenant { .. } => &[TableScope::TENANT],
+            Self::Tenant { .. } | Self::TenantOrPublic { .. } => &[TableScope::TENANT],
         }
     }
 
@@ -68,8 +73,15 @@ impl RowScope {
 
     /// The scope as filters, by which files may be left out. Rows are judged by [`Self::mask`] alone.
     pub(crate) fn filters(&self) -> Vec<Expr> {
-        let Self::Tenant { tenant, stores } = self else { return Vec::new() };
-        let mut filters = vec![ident(TableScope::TENANT).eq(lit(tenant.as_str()))];
+        let of = |tenant: &str| ident(TableScope::TENANT).eq(lit(tenant));
+        let (tenant, stores) = match self {
+            Self::All => return Vec::new(),
+            Self::TenantOrPublic { tenant } => {
+                return vec![ident(TableScope::TENANT).is_null().or(of(tenant))];
+            }
+            Self::Tenant { tenant, stores } => (tenant, stores),
+        };
+        let mut filters = vec![of(tenant)];
         if let Some(stores) = stores.as_ref().filter(|stores| !stores.is_empty()) {
             let list = stores.iter().map(|store| lit(store.as_str())).collect();
             filters.push(ident(TableScope::STORE).in_list(list, false));
@@ -79,12 +91,17 @@ impl RowScope {
 
     /// Which rows of a batch are visible; none means all.
     pub(crate) fn mask(&self, batch: &RecordBatch) -> Result<Option<BooleanArray>> {
-        let Self::Tenant { tenant, stores } = self else { return Ok(None) };
+        let (tenant, stores, is_public_without) = match self {
+            Self::All => return Ok(None),
+            Self::Tenant { tenant, stores } => (tenant, stores.as_ref(), false),
+            Self::TenantOrPublic { tenant } => (tenant, None, true),
+        };
         let of_tenant = cmp::eq(text(batch, TableScope::TENANT)?, &StringArray::new_scalar(tenant))?;
-        // A row without a tenant is nobody's.
         let mut visible = match of_tenant.nulls() {
-            Some(known) => of_tenant.values() & known.inner(),
             None => of_tenant.values().clone(),
+            Some(known) if is_public_without => of_tenant.values() | &!known.inner(),
+            // A row without a tenant is nobody's.
+            Some(known) => of_tenant.values() & known.inner(),
         };
         if let Some(stores) = stores {
             let column = text(batch, TableScope::STORE)?;
@@ -128,6 +145,8 @@ mod tests {
         assert_eq!(visible("a/x,y", TableScope::TenantAndStores), [0, 4]);
         assert_eq!(visible("a/x", TableScope::Tenant), [0, 3, 4]);
         assert_eq!(visible("c", TableScope::TenantAndStores), [0; 0]);
+        assert_eq!(visible("a/x", TableScope::TenantOrPublic), [0, 2, 3, 4]);
+        assert_eq!(visible("c", TableScope::TenantOrPublic), [2]);
         assert_eq!(visible("c/x", TableScope::Public), [0, 1, 2, 3, 4, 5]);
     }
 

@@ -56,6 +56,10 @@ impl Admin {
         let doing = format!("deleting topic {topic}");
         let results = self.client.delete_topics(&[topic], &options()).await;
         match results.map_err(|error| kafka_error(&doing, &self.brokers, error))?.into_iter().next() {
+            // What is not there is deleted.
+            Some(Err((_, RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic))) => {
+                Ok(())
+            }
             Some(Err((_, code))) => Err(Error::new(ErrorKind::Unavailable, format!("{doing}: {code}"))),
             _ => Ok(()),
         }

@@ -16,7 +16,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
-use crate::mapping::{LocalTimes, MappedRecord, Mapping};
+use crate::mapping::{LocalTimes, MappedRecord, Mapping, Parameters};
 
 /// A mapping of every needed field to a constant, but for the lines that are given.
 fn mapping(file_format: &str, lines: &str) -> String {
@@ -45,7 +45,8 @@ fn mapped(file: &Path, mapping: &str) -> Result<(Vec<MappedRecord>, LocalTimes),
     let mapping = Mapping::parse(mapping).map_err(|error| error.to_string())?;
     let source = open(file, mapping.file_format, mapping.delimiter, &CancellationToken::new())
         .map_err(|error| error.to_string())?;
-    let (mut mapper, columns) = mapping.bind(source.columns()).map_err(|error| error.to_string())?;
+    let (mut mapper, columns) =
+        mapping.bind(source.columns(), &Parameters::new()).map_err(|error| error.to_string())?;
     let size_bytes = source.size_bytes();
     let (mut rows, mut row, mut records) = (source.rows(&columns)?, Row::default(), Vec::new());
     while rows.read(&mut row)? {

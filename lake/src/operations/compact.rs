@@ -281,7 +281,12 @@ impl Plan for CompactPlan<'_> {
             actions: removes.chain(adds).collect(),
             transactions: vec![(id, self.rewrite_version())],
             operation: DeltaOperation::Optimize {
-                predicate: Some(format!("{PERIOD} = '{}'", self.files[0].period)),
+                predicate: self
+                    .files
+                    .first()
+                    .map(|file| &file.period)
+                    .filter(|period| !period.is_empty())
+                    .map(|period| format!("{PERIOD} = '{period}'")),
                 target_size: i64::try_from(self.target_bytes).unwrap_or(i64::MAX),
             },
         })))

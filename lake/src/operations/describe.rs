@@ -6,7 +6,6 @@ use domain::table::COMMENT_KEY;
 
 use crate::log::{Log, load_state};
 use crate::table::Table;
-use crate::tables::PERIOD;
 
 /// A column as the table's log states it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +30,7 @@ pub struct Description {
     /// The columns, in order.
     pub columns: Vec<ColumnDescription>,
     /// The column by which files are kept apart.
-    pub partitioned_by: &'static str,
+    pub partitioned_by: Vec<String>,
     /// What it holds.
     pub size: TableSize,
     /// Table properties, by name.
@@ -96,7 +95,7 @@ pub async fn describe(table: &Table) -> Result<Description> {
         name,
         comment: state.metadata().description().unwrap_or_default().to_owned(),
         columns,
-        partitioned_by: PERIOD,
+        partitioned_by: table.definition().partition_columns(),
         size: TableSize::of(&log),
         properties,
         transactions,

@@ -303,9 +303,11 @@ async fn find_in_folder(
 
 /// Whether a path is one under which we put rows. What else may lie in the folder is not ours to remove.
 fn is_data(path: &Path) -> bool {
-    let is_of_a_period =
-        path.parts().next().is_some_and(|part| part.as_ref().starts_with(&format!("{PERIOD}=")));
-    is_of_a_period && path.filename().is_some_and(|name| name.ends_with(".parquet"))
+    let mut parts = path.parts();
+    let first = parts.next();
+    let begins = |with: &str| first.as_ref().is_some_and(|part| part.as_ref().starts_with(with));
+    let is_ours = begins(&format!("{PERIOD}=")) || (begins("part-") && parts.next().is_none());
+    is_ours && path.filename().is_some_and(|name| name.ends_with(".parquet"))
 }
 
 async fn list(store: &Arc<dyn ObjectStore>, folder: Option<&str>) -> Result<Vec<ObjectMeta>> {

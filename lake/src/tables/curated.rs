@@ -1,6 +1,6 @@
 //! `curated.{feed}`: every record of a feed, a physical row each.
 
-use domain::{Feed, TableScope};
+use domain::Feed;
 
 use super::{Retention, TableDefinition};
 
@@ -12,11 +12,10 @@ pub fn feed_table(feed: Feed) -> TableDefinition {
         name: feed.name().to_owned(),
         comment: feed.comment(),
         columns: feed.columns(),
-        indexed_texts: &["tenant", "store", "sku"],
+        indexed_texts: feed.indexed_texts(),
         clustering: feed.clustering(),
         retention: Retention { deleted_file_days: 1 },
-        scope: match feed {
-            Feed::Sales => TableScope::TenantAndStores,
-        },
+        scope: feed.scope(),
+        has_periods: feed.has_periods(),
     }
 }

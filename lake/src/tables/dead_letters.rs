@@ -15,6 +15,7 @@ pub fn dead_letters() -> TableDefinition {
         indexed_texts: &["_topic", "feed", "error_class"],
         clustering: &["_topic", "_log", "_partition", "_offset"],
         retention: Retention { deleted_file_days: 1 },
+        has_periods: true,
         scope: TableScope::OperatorOnly,
     }
 }

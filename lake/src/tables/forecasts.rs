@@ -79,6 +79,7 @@ pub fn forecasts() -> TableDefinition {
         indexed_texts: &["tenant", "store", "sku", "model_version"],
         clustering: &["tenant", "store", "sku", "forecast_date"],
         retention: Retention { deleted_file_days: 7 },
+        has_periods: true,
         scope: TableScope::TenantAndStores,
     }
 }

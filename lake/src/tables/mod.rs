@@ -4,6 +4,9 @@ mod curated;
 mod dead_letters;
 mod forecasts;
 
+use std::collections::HashMap;
+
+use arrow_schema::DataType;
 use domain::table::Column;
 use domain::{Feed, TableScope};
 
@@ -12,7 +15,7 @@ pub use dead_letters::dead_letters;
 pub use forecasts::forecasts;
 pub(crate) use forecasts::{period as forecast_period, rows as forecast_rows};
 
-/// The partition column of every table: a UTC month, `YYYY-MM`.
+/// The partition column of tables that have one: a UTC month, `YYYY-MM`. Files of tables without it are of the period "".
 pub const PERIOD: &str = "period";
 
 /// How long removed files and old commits stay, and so how far time travel reaches.
@@ -31,8 +34,10 @@ pub struct TableDefinition {
     pub name: String,
     /// What it is for, as BI tools show it.
     pub comment: &'static str,
-    /// Its columns; [`PERIOD`] is added behind them as the partition column.
+    /// Its columns.
     pub columns: Vec<Column>,
+    /// Whether [`PERIOD`] stands behind them as the partition column.
+    pub has_periods: bool,
     /// Text columns whose minimum and maximum are kept for each file; numbers and instants always are.
     pub indexed_texts: &'static [&'static str],
     /// Columns by which files are ordered when they are rewritten.
@@ -57,7 +62,26 @@ impl TableDefinition {
     }
 
     /// The comment of the partition column.
-    pub(crate) const PERIOD_COMMENT: &'static str = "UTC month by which files are kept apart, YYYY-MM";
+    const PERIOD_COMMENT: &'static str = "UTC month by which files are kept apart, YYYY-MM";
+
+    /// All columns as queries see them.
+    pub(crate) fn all_columns(&self) -> Vec<Column> {
+        let mut columns = self.columns.clone();
+        if self.has_periods {
+            columns.push(Column::optional(PERIOD, DataType::Utf8, Self::PERIOD_COMMENT));
+        }
+        columns
+    }
+
+    /// The columns by which files are kept apart.
+    pub(crate) fn partition_columns(&self) -> Vec<String> {
+        if self.has_periods { vec![PERIOD.to_owned()] } else { Vec::new() }
+    }
+}
+
+/// The partition values of a file, as the log has them.
+pub(crate) fn partition_values(period: &str) -> HashMap<String, Option<String>> {
+    if period.is_empty() { HashMap::new() } else { [(PERIOD.to_owned(), Some(period.to_owned()))].into() }
 }
 
 /// Every table of the lake.

@@ -61,7 +61,7 @@ async fn a_description_names_columns_size_and_positions() {
     let of = |name: &str| description.columns.iter().find(|column| column.name == name).expect("a column");
     assert_eq!(of("quantity").data_type, "decimal(18,3)");
     assert_eq!(of("occurred_at").data_type, "timestamp");
-    assert_eq!(description.partitioned_by, "period");
+    assert_eq!(description.partitioned_by, ["period"]);
 
     let log = state(&lake, SALES).await;
     assert_eq!((description.size.version, description.size.files), (log.version(), 6));

@@ -1,0 +1,561 @@
+//! The kinds of values that fields of records have: how each is read from JSON, checked, and kept in an Arrow column.
+//!
+//! A kind is a type without values, named in the list of a feed's fields (`feeds::record`). What a kind refuses becomes a dead letter that names the
+//! field, its value and what was expected.
+
+use std::borrow::Cow;
+use std::fmt::Debug;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use arrow_array::ArrayRef;
+use arrow_array::builder::{
+    ArrayBuilder, Date32Builder, Decimal128Builder, Float64Builder, Int64Builder, StringBuilder,
+    TimestampMicrosecondBuilder,
+};
+use arrow_array::types::Date32Type;
+use arrow_schema::DataType;
+use chrono::NaiveDate;
+
+use crate::civil::{self, Micros};
+use crate::decimal::{self, PRECISION};
+use crate::fields::{Reject, RejectClass};
+use crate::ids;
+use crate::table;
+
+/// A kind of value.
+pub trait FieldKind: 'static {
+    /// What it reads as.
+    type Value<'a>: Debug + Clone + PartialEq;
+    /// What gathers it as a column.
+    type Builder: ArrayBuilder + Debug;
+    /// What is told when it is missing.
+    const EXPECTED: &'static str;
+
+    /// The type of its column.
+    fn data_type() -> DataType;
+
+    /// Reads a value that is there from its JSON token; `now` is the wall clock, for bounds on future times.
+    ///
+    /// # Errors
+    /// A [`Reject`] that names the field.
+    fn parse<'a>(name: &'static str, raw: &'a str, now: Micros) -> Result<Self::Value<'a>, Reject>;
+
+    /// An empty column.
+    fn builder() -> Self::Builder;
+
+    /// Appends a value, or null.
+    fn append(builder: &mut Self::Builder, value: Option<&Self::Value<'_>>);
+
+    /// The finished column.
+    fn finish(builder: &mut Self::Builder) -> ArrayRef {
+        builder.finish()
+    }
+}
+
+/// A JSON string.
+fn text<'a>(name: &'static str, raw: &'a str, expected: &str) -> Result<Cow<'a, str>, Reject> {
+    let inner = raw.strip_prefix('"').and_then(|r| r.strip_suffix('"'));
+    match inner {
+        Some(inner) if !inner.contains('\\') => Ok(Cow::Borrowed(inner)),
+        Some(_) => serde_json::from_str(raw).map(Cow::Owned).map_err(|_| {
+            Reject::field(RejectClass::OutOfRange, name, Some(raw), "a text whose escapes are valid Unicode")
+        }),
+        None => Err(Reject::field(RejectClass::WrongType, name, Some(raw), expected)),
+    }
+}
+
+/// The kinds that are kept as text: each names what it expects and says whether a text is one.
+macro_rules! text_kind {
+    ($(#[$meta:meta])* $kind:ident, $expected:literal, $is_one:expr) => {
+        $(#[$meta])*
+        #[derive(Debug)]
+        pub struct $kind;
+
+        impl FieldKind for $kind {
+            type Value<'a> = Cow<'a, str>;
+            type Builder = StringBuilder;
+            const EXPECTED: &'static str = $expected;
+
+            fn data_type() -> DataType {
+                DataType::Utf8
+            }
+
+            fn parse<'a>(name: &'static str, raw: &'a str, _now: Micros) -> Result<Cow<'a, str>, Reject> {
+                let value = text(name, raw, Self::EXPECTED)?;
+                let is_one: fn(&str) -> Option<RejectClass> = $is_one;
+                match is_one(&value) {
+                    None => Ok(value),
+                    Some(class) => Err(Reject::field(class, name, Some(raw), Self::EXPECTED)),
+                }
+            }
+
+            fn builder() -> StringBuilder {
+                StringBuilder::new()
+            }
+
+            fn append(builder: &mut StringBuilder, value: Option<&Cow<'_, str>>) {
+                builder.append_option(value);
+            }
+        }
+    };
+}
+
+fn blank(text: &str) -> Option<RejectClass> {
+    text.trim().is_empty().then_some(RejectClass::MissingField)
+}
+
+fn unless(is_one: bool) -> Option<RejectClass> {
+    (!is_one).then_some(RejectClass::OutOfRange)
+}
+
+text_kind!(
+    /// Any text, the empty one too.
+    Words,
+    "a text",
+    |_| None
+);
+text_kind!(
+    /// A text that is not blank.
+    Text,
+    "a text that is not blank",
+    blank
+);
+text_kind!(
+    /// A tenant or store, as [`ids::is_identifier`] has it.
+    Identifier,
+    "a text of at most 200 characters without `/`, control characters or blanks around",
+    |text| blank(text).or(unless(ids::is_identifier(text)))
+);
+text_kind!(
+    /// An ISO 4217 code.
+    Currency,
+    "an ISO 4217 code of three capital letters, like GBP",
+    |text| unless(text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_uppercase()))
+);
+text_kind!(
+    /// A time zone that the IANA database knows.
+    TimeZone,
+    "a time zone of the IANA database, like Europe/London",
+    |text| unless(text.parse::<chrono_tz::Tz>().is_ok())
+);
+
+/// A JSON object, given as one or as a text that holds one; kept as its text.
+#[derive(Debug)]
+pub struct JsonObject;
+
+impl FieldKind for JsonObject {
+    type Value<'a> = Cow<'a, str>;
+    type Builder = StringBuilder;
+    const EXPECTED: &'static str = "a JSON object, or a text that holds one";
+
+    fn data_type() -> DataType {
+        DataType::Utf8
+    }
+
+    fn parse<'a>(name: &'static str, raw: &'a str, _now: Micros) -> Result<Cow<'a, str>, Reject> {
+        let value = if raw.starts_with('"') { text(name, raw, Self::EXPECTED)? } else { Cow::Borrowed(raw) };
+        match serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&value) {
+            Ok(_) => Ok(value),
+            Err(_) => Err(Reject::field(RejectClass::WrongType, name, Some(raw), Self::EXPECTED)),
+        }
+    }
+
+    fn builder() -> StringBuilder {
+        StringBuilder::new()
+    }
+
+    fn append(builder: &mut StringBuilder, value: Option<&Cow<'_, str>>) {
+        builder.append_option(value);
+    }
+}
+
+/// One of a few words, as `T` lists them.
+#[derive(Debug)]
+pub struct Choice<T>(PhantomData<T>);
+
+/// The words of a [`Choice`].
+pub trait Choices: Debug + Clone + Copy + PartialEq + Send + Sync + 'static {
+    /// All of them.
+    const ALL: &'static [Self];
+    /// What is told when it is none of them.
+    const EXPECTED: &'static str;
+
+    /// The stored word.
+    fn as_str(self) -> &'static str;
+}
+
+impl<T: Choices> FieldKind for Choice<T> {
+    type Value<'a> = T;
+    type Builder = StringBuilder;
+    const EXPECTED: &'static str = T::EXPECTED;
+
+    fn data_type() -> DataType {
+        DataType::Utf8
+    }
+
+    fn parse(name: &'static str, raw: &str, _now: Micros) -> Result<T, Reject> {
+        let word = text(name, raw, T::EXPECTED)?;
+        let found = T::ALL.iter().find(|choice| choice.as_str() == word);
+        found.copied().ok_or_else(|| Reject::field(RejectClass::OutOfRange, name, Some(raw), T::EXPECTED))
+    }
+
+    fn builder() -> StringBuilder {
+        StringBuilder::new()
+    }
+
+    fn append(builder: &mut StringBuilder, value: Option<&T>) {
+        builder.append_option(value.map(|choice| choice.as_str()));
+    }
+}
+
+/// The kinds that are exact decimals: a JSON number, or a text that holds one.
+macro_rules! decimal_kind {
+    ($(#[$meta:meta])* $kind:ident, $scale:literal, $expected:literal, $is_one:expr) => {
+        $(#[$meta])*
+        #[derive(Debug)]
+        pub struct $kind;
+
+        impl FieldKind for $kind {
+            /// The number times 10 to the power of the scale.
+            type Value<'a> = i128;
+            type Builder = Decimal128Builder;
+            const EXPECTED: &'static str = $expected;
+
+            fn data_type() -> DataType {
+                DataType::Decimal128(PRECISION, $scale)
+            }
+
+            fn parse(name: &'static str, raw: &str, _now: Micros) -> Result<i128, Reject> {
+                let value = decimal_token(name, raw, $scale, Self::EXPECTED)?;
+                let is_one: fn(i128) -> bool = $is_one;
+                if is_one(value) {
+                    return Ok(value);
+                }
+                Err(Reject::field(RejectClass::OutOfRange, name, Some(raw), Self::EXPECTED))
+            }
+
+            fn builder() -> Decimal128Builder {
+                let builder = Decimal128Builder::new().with_precision_and_scale(PRECISION, $scale);
+                builder.expect("precision and scale are within Decimal128")
+            }
+
+            fn append(builder: &mut Decimal128Builder, value: Option<&i128>) {
+                builder.append_option(value.copied());
+            }
+        }
+    };
+}
+
+decimal_kind!(
+    /// A number of units, with three decimals.
+    Quantity,
+    3,
+    "a decimal number with at most 3 decimals and 18 digits",
+    |_| true
+);
+decimal_kind!(
+    /// A number of units that is not below 0.
+    QuantityFromZero,
+    3,
+    "a decimal number from 0 on, with at most 3 decimals and 18 digits",
+    |value| value >= 0
+);
+decimal_kind!(
+    /// A number of units above 0.
+    QuantityAboveZero,
+    3,
+    "a decimal number above 0, with at most 3 decimals and 18 digits",
+    |value| value > 0
+);
+decimal_kind!(
+    /// An amount of money, with four decimals.
+    Money,
+    4,
+    "a decimal number with at most 4 decimals and 18 digits",
+    |_| true
+);
+decimal_kind!(
+    /// An amount of money that is not below 0.
+    MoneyFromZero,
+    4,
+    "a decimal number from 0 on, with at most 4 decimals and 18 digits",
+    |value| value >= 0
+);
+
+/// A JSON number's text, be it quoted or not.
+fn unquoted(raw: &str) -> &str {
+    raw.strip_prefix('"').and_then(|inner| inner.strip_suffix('"')).unwrap_or(raw)
+}
+
+fn decimal_token(name: &'static str, raw: &str, scale: u32, expected: &'static str) -> Result<i128, Reject> {
+    decimal::parse(unquoted(raw), scale).map_err(|error| {
+        let class = match error {
+            decimal::DecimalError::TooManyDecimals => RejectClass::TooManyDecimals,
+            decimal::DecimalError::OutOfRange => RejectClass::OutOfRange,
+            decimal::DecimalError::Syntax => RejectClass::WrongType,
+        };
+        Reject::field(class, name, Some(raw), expected)
+    })
+}
+
+/// A value that is of the right JSON type for a number but not readable is out of range; all else is of the wrong type.
+fn class_of(raw: &str) -> RejectClass {
+    if raw.starts_with(|c: char| c == '-' || c.is_ascii_digit()) {
+        RejectClass::OutOfRange
+    } else {
+        RejectClass::WrongType
+    }
+}
+
+/// A whole number from `LOW` to `HIGH`: a JSON number, or a text that holds one.
+#[derive(Debug)]
+pub struct Whole<const LOW: i64, const HIGH: i64>;
+
+impl<const LOW: i64, const HIGH: i64> FieldKind for Whole<LOW, HIGH> {
+    type Value<'a> = i64;
+    type Builder = Int64Builder;
+    const EXPECTED: &'static str = "a whole number";
+
+    fn data_type() -> DataType {
+        DataType::Int64
+    }
+
+    fn parse(name: &'static str, raw: &str, _now: Micros) -> Result<i64, Reject> {
+        let expected = || format!("a whole number from {LOW} to {HIGH}");
+        let written = unquoted(raw);
+        let value: i64 =
+            written.parse().map_err(|_| Reject::field(class_of(written), name, Some(raw), expected()))?;
+        if !(LOW..=HIGH).contains(&value) {
+            return Err(Reject::field(RejectClass::OutOfRange, name, Some(raw), expected()));
+        }
+        Ok(value)
+    }
+
+    fn builder() -> Int64Builder {
+        Int64Builder::new()
+    }
+
+    fn append(builder: &mut Int64Builder, value: Option<&i64>) {
+        builder.append_option(value.copied());
+    }
+}
+
+/// A measured number from `LOW` to `HIGH`: a JSON number, or a text that holds one. Money and quantities are never measures.
+#[derive(Debug)]
+pub struct Measure<const LOW: i64, const HIGH: i64>;
+
+impl<const LOW: i64, const HIGH: i64> FieldKind for Measure<LOW, HIGH> {
+    type Value<'a> = f64;
+    type Builder = Float64Builder;
+    const EXPECTED: &'static str = "a number";
+
+    fn data_type() -> DataType {
+        DataType::Float64
+    }
+
+    fn parse(name: &'static str, raw: &str, _now: Micros) -> Result<f64, Reject> {
+        let expected = || format!("a number from {LOW} to {HIGH}");
+        let written = unquoted(raw);
+        // Rust also reads `inf`, `nan` and `+1`, which are no JSON numbers.
+        let value = written.parse::<f64>().ok().filter(|_| class_of(written) == RejectClass::OutOfRange);
+        let value = value.ok_or_else(|| Reject::field(class_of(written), name, Some(raw), expected()))?;
+        if !(LOW as f64..=HIGH as f64).contains(&value) {
+            return Err(Reject::field(RejectClass::OutOfRange, name, Some(raw), expected()));
+        }
+        // A negative zero would be another value to whoever compares bits.
+        Ok(value + 0.0)
+    }
+
+    fn builder() -> Float64Builder {
+        Float64Builder::new()
+    }
+
+    fn append(builder: &mut Float64Builder, value: Option<&f64>) {
+        builder.append_option(value.copied());
+    }
+}
+
+/// How far a time may lie ahead of the clock.
+fn latest(now: Micros, is_planned: bool) -> Micros {
+    let ahead = if is_planned { civil::PLANNING_HORIZON } else { civil::FUTURE_TOLERANCE };
+    now.saturating_add(ahead.num_microseconds().unwrap_or(0))
+}
+
+fn instant(name: &'static str, raw: &str, latest: Micros) -> Result<Micros, Reject> {
+    let expected = "an RFC 3339 instant with its offset, like 2026-11-25T09:30:00Z";
+    let written = text(name, raw, expected)?;
+    let instant = civil::parse_instant(&written)
+        .ok_or_else(|| Reject::field(RejectClass::OutOfRange, name, Some(raw), expected))?;
+    if !(civil::EARLIEST..=latest).contains(&instant) {
+        let expected = format!("an instant from 1990-01-01T00:00:00Z to {}", civil::format_instant(latest));
+        return Err(Reject::field(RejectClass::OutOfRange, name, Some(raw), expected));
+    }
+    Ok(instant)
+}
+
+/// The instant at which something happened, two days ahead of the clock at most.
+#[derive(Debug)]
+pub struct Happened;
+
+impl FieldKind for Happened {
+    type Value<'a> = Micros;
+    type Builder = TimestampMicrosecondBuilder;
+    const EXPECTED: &'static str = "an RFC 3339 instant with its offset, like 2026-11-25T09:30:00Z";
+
+    fn data_type() -> DataType {
+        table::timestamp()
+    }
+
+    fn parse(name: &'static str, raw: &str, now: Micros) -> Result<Micros, Reject> {
+        instant(name, raw, latest(now, false))
+    }
+
+    fn builder() -> TimestampMicrosecondBuilder {
+        TimestampMicrosecondBuilder::new()
+    }
+
+    fn append(builder: &mut TimestampMicrosecondBuilder, value: Option<&Micros>) {
+        builder.append_option(value.copied());
+    }
+
+    fn finish(builder: &mut TimestampMicrosecondBuilder) -> ArrayRef {
+        Arc::new(builder.finish().with_timezone("UTC"))
+    }
+}
+
+/// The kinds that are days: from a first year on, and so far ahead of the clock.
+macro_rules! day_kind {
+    ($(#[$meta:meta])* $kind:ident, $first_year:literal, $is_planned:literal) => {
+        $(#[$meta])*
+        #[derive(Debug)]
+        pub struct $kind;
+
+        impl FieldKind for $kind {
+            type Value<'a> = NaiveDate;
+            type Builder = Date32Builder;
+            const EXPECTED: &'static str = "a day like 2026-11-25";
+
+            fn data_type() -> DataType {
+                DataType::Date32
+            }
+
+            fn parse(name: &'static str, raw: &str, now: Micros) -> Result<NaiveDate, Reject> {
+                day(name, raw, $first_year, civil::day(latest(now, $is_planned)))
+            }
+
+            fn builder() -> Date32Builder {
+                Date32Builder::new()
+            }
+
+            fn append(builder: &mut Date32Builder, value: Option<&NaiveDate>) {
+                builder.append_option(value.map(|day| Date32Type::from_naive_date(*day)));
+            }
+        }
+    };
+}
+
+day_kind!(
+    /// A day of the past, or two ahead of the clock at most.
+    PastDay,
+    1990,
+    false
+);
+day_kind!(
+    /// A day that may lie three years ahead.
+    PlannedDay,
+    1990,
+    true
+);
+day_kind!(
+    /// A day in the life of a business, which may be an old one.
+    LifeDay,
+    1800,
+    true
+);
+
+fn day(name: &'static str, raw: &str, first_year: i32, last: NaiveDate) -> Result<NaiveDate, Reject> {
+    let refused = |expected: String| Reject::field(RejectClass::OutOfRange, name, Some(raw), expected);
+    let written = text(name, raw, "a day like 2026-11-25")?;
+    let is_written_so = written.len() == 10;
+    let day = NaiveDate::parse_from_str(&written, "%Y-%m-%d").ok().filter(|_| is_written_so);
+    let day = day.ok_or_else(|| refused("a day like 2026-11-25".to_owned()))?;
+    let first = NaiveDate::from_ymd_opt(first_year, 1, 1).unwrap_or(NaiveDate::MIN);
+    if !(first..=last).contains(&day) {
+        return Err(refused(format!("a day from {first} to {last}")));
+    }
+    Ok(day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 2025-11-24T16:00:00Z.
+    const NOW: Micros = 1_764_000_000_000_000;
+
+    fn fault<T: FieldKind>(raw: &str) -> RejectClass {
+        let reject = T::parse("n", raw, NOW).expect_err(raw);
+        assert_eq!(reject.field.as_deref(), Some("n"));
+        assert!(reject.value.as_deref().is_some_and(|shown| !shown.is_empty()), "{reject}");
+        reject.class
+    }
+
+    #[test]
+    fn texts_are_of_their_kind() {
+        assert_eq!(fault::<Text>("7"), RejectClass::WrongType);
+        assert_eq!(fault::<Text>("\" \""), RejectClass::MissingField);
+        assert_eq!(Words::parse("n", "\"\"", NOW).as_deref(), Ok(""));
+        assert_eq!(fault::<Identifier>("\"a/b\""), RejectClass::OutOfRange);
+        assert_eq!(fault::<Identifier>("\"\""), RejectClass::MissingField);
+        assert_eq!(fault::<Currency>("\"gbp\""), RejectClass::OutOfRange);
+        assert_eq!(fault::<TimeZone>("\"Europe/Lundon\""), RejectClass::OutOfRange);
+        assert!(TimeZone::parse("n", "\"Asia/Kathmandu\"", NOW).is_ok());
+        assert_eq!(JsonObject::parse("n", "{\"a\": [1]}", NOW).as_deref(), Ok("{\"a\": [1]}"));
+        assert_eq!(JsonObject::parse("n", r#""{\"a\":1}""#, NOW).as_deref(), Ok("{\"a\":1}"));
+        assert_eq!(fault::<JsonObject>("[1]"), RejectClass::WrongType);
+    }
+
+    #[test]
+    fn numbers_are_exact_and_bounded() {
+        assert_eq!(Quantity::parse("n", "\"-1.50\"", NOW), Ok(-1_500));
+        assert_eq!(fault::<Quantity>("1.2345"), RejectClass::TooManyDecimals);
+        assert_eq!(fault::<Quantity>("1e400"), RejectClass::OutOfRange);
+        assert_eq!(fault::<Quantity>("[1]"), RejectClass::WrongType);
+        assert_eq!(fault::<QuantityFromZero>("-0.001"), RejectClass::OutOfRange);
+        assert_eq!(fault::<QuantityAboveZero>("0"), RejectClass::OutOfRange);
+        assert_eq!(fault::<MoneyFromZero>("-1"), RejectClass::OutOfRange);
+        assert_eq!(fault::<Whole<0, 9>>("1.5"), RejectClass::OutOfRange);
+        assert_eq!(fault::<Whole<0, 9>>("10"), RejectClass::OutOfRange);
+        assert_eq!(fault::<Whole<0, 9>>("\"x\""), RejectClass::WrongType);
+    }
+
+    #[test]
+    fn measures_are_finite_json_numbers() {
+        assert_eq!(Measure::<-90, 60>::parse("n", "-11.1", NOW), Ok(-11.1));
+        assert_eq!(Measure::<-90, 60>::parse("n", "\"25.6\"", NOW), Ok(25.6));
+        assert_eq!(Measure::<-1, 1>::parse("n", "-0.0", NOW).map(f64::to_bits), Ok(0));
+        for wrong in ["\"nan\"", "\"inf\"", "\"\"", "true", "\"+1\""] {
+            assert_eq!(fault::<Measure<-1, 1>>(wrong), RejectClass::WrongType, "{wrong}");
+        }
+        for out in ["1.0001", "1e999", "-2"] {
+            assert_eq!(fault::<Measure<-1, 1>>(out), RejectClass::OutOfRange, "{out}");
+        }
+    }
+
+    #[test]
+    fn times_lie_within_their_bounds() {
+        assert!(Happened::parse("n", "\"2025-11-26T15:59:59Z\"", NOW).is_ok());
+        for out in ["\"2025-11-26T16:00:01Z\"", "\"1989-12-31T23:59:59Z\"", "\"2011-02-30T00:00:00Z\""] {
+            assert_eq!(fault::<Happened>(out), RejectClass::OutOfRange, "{out}");
+        }
+        assert_eq!(fault::<Happened>("7"), RejectClass::WrongType);
+        assert!(PastDay::parse("n", "\"2025-11-26\"", NOW).is_ok());
+        for out in ["\"2025-11-27\"", "\"1989-12-31\"", "\"2025-02-29\"", "\"2025-1-2\"", "\"25-11-24\""] {
+            assert_eq!(fault::<PastDay>(out), RejectClass::OutOfRange, "{out}");
+        }
+        assert!(PlannedDay::parse("n", "\"2028-11-20\"", NOW).is_ok());
+        assert_eq!(fault::<PlannedDay>("\"2029-01-01\""), RejectClass::OutOfRange);
+        assert!(LifeDay::parse("n", "\"1886-05-01\"", NOW).is_ok());
+    }
+}
