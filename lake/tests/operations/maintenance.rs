@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use domain::Feed;
 use domain::civil::{self, Micros};
+use domain::ports::{Append, Batch, RegisterLog};
+use domain::position::{PartitionRange, TopicState};
 use lake::Lake;
 use lake::maintenance::{Clock, Maintainer, MaintenanceOptions, Turn, status};
 use lake::operations::checkpoint::last_checkpoint;
@@ -201,6 +204,61 @@ async fn removed_files_go_a_day_later_and_the_log_is_read_once() {
     assert_eq!((active, parquet_files(&lake, SALES).len()), (1, 1 + 2));
     let position = positions(&lake, 1).await[&0];
     assert_eq!(coordinates(&*open(folder.path()).await, SALES).await, range(0, 0..position));
+}
+
+#[tokio::test]
+async fn a_table_without_periods_is_open_for_ever_and_its_files_go_too() {
+    const STORES: &str = "curated.stores";
+    let (folder, time) = (folder(), Time::new());
+    let lake = open(folder.path()).await;
+    let (pipeline, identity) = (pipeline(), identity("a"));
+    let request = RegisterLog {
+        feed: Feed::Stores,
+        pipeline: &pipeline,
+        topic: TOPIC,
+        identity: &identity,
+        known: &TopicState::default(),
+        positions: &[],
+    };
+    assert_eq!(lake.register_log(request).await.expect("a log"), 1);
+    let maintainer = time.maintainer(&lake);
+    for offset in 0..6 {
+        let mut rows = Feed::Stores.builder();
+        let record = serde_json::json!({
+            "tenant": "gift-uk", "store": format!("s{offset}"), "valid_from": "2010-01-01",
+            "time_zone": "Europe/London", "currency": "GBP",
+        });
+        let pushed = rows.push(Some(record.to_string().as_bytes()), &metadata(1, 0, offset), civil::now());
+        pushed.expect("a good record");
+        let batch = Batch {
+            id: uuid::Uuid::new_v4(),
+            feed: Feed::Stores,
+            pipeline: pipeline.clone(),
+            topic: TOPIC.to_owned(),
+            log: 1,
+            ranges: vec![PartitionRange {
+                partition: 0,
+                from: (offset > 0).then_some(offset),
+                to: offset + 1,
+            }],
+            dead_letters: Vec::new(),
+            files: lake.stage(Feed::Stores, rows.finish()).await.expect("a file"),
+            max_age: Duration::from_secs(3_600),
+        };
+        must_commit(&lake, &batch).await;
+        if offset == 3 {
+            assert_eq!(turned(&maintainer).await.files_before, 4);
+        }
+    }
+    time.pass(2 * HOUR);
+    assert_eq!(turned(&maintainer).await.files_before, 0, "no period that would be closed");
+    let log = state(&lake, STORES).await;
+    assert_eq!((log.files().len(), log.small_files()), (3, 3));
+    time.pass(DAY);
+    assert_eq!(turned(&maintainer).await.vacuumed_files, 4);
+    assert_eq!(coordinates(&*open(folder.path()).await, STORES).await, range(0, 0..6));
+    let files = std::fs::read_dir(table_folder(&lake, STORES)).expect("the folder").count();
+    assert_eq!(files, 3 + 1, "the active files, and the log");
 }
 
 #[tokio::test]
