@@ -3,7 +3,7 @@ export CARGO_TARGET_DIR ?= $(or $(INTELLICARTEL_CACHE),$(HOME)/.cache/intellicar
 
 # Always the whole workspace: cargo resolves features for what it is asked to build, and a single crate would compile the dependencies anew.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check kill-test bench services
+.PHONY: help demo test check kill-test trickle bench services
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -28,6 +28,10 @@ kill-test: ## 100 random kill -9 of ingest during a live stream (KILLS=n, SEED=n
 	scripts/setup test
 	cargo build -q --workspace --all-targets
 	scripts/with-services env KILLS=$(or $(KILLS),100) cargo test --workspace --test kill -- --nocapture --test-threads=1
+
+trickle: ## three hours of a commit a second by a clock wound by hand, and what became of files, log and planning (COMMITS=n, HOURS_AGO=n)
+	cargo build -q --workspace --all-targets
+	COMMITS=$(or $(COMMITS),10800) HOURS_AGO=$(or $(HOURS_AGO),48) timeout 1800 cargo test --workspace --test trickle -- --nocapture
 
 bench: ## side-by-side runs in release: throughput against peers, recovery, latency (BENCH=throughput|recovery|latency|all)
 	scripts/setup test

@@ -2,6 +2,7 @@
 //!
 //! Until identity comes, the server listens on the loopback only.
 
+mod health;
 mod http;
 
 use std::net::SocketAddr;
@@ -14,6 +15,8 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+
+pub use health::Health;
 
 /// Requests that are under way at a shutdown have so long to end.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(20);
@@ -35,6 +38,8 @@ pub struct ApiState {
     /// For each answer that is held in memory; those that find none wait.
     turns: Arc<Semaphore>,
     newest_sales: Arc<http::NewestSales>,
+    /// What else the process does.
+    health: Health,
 }
 
 impl ApiState {
@@ -47,7 +52,16 @@ impl ApiState {
         shutdown: CancellationToken,
     ) -> Self {
         let turns = Arc::new(Semaphore::new(ANSWERS_AT_ONCE));
-        Self { engine, version, metrics, shutdown, turns, newest_sales: Arc::default() }
+        let (newest_sales, health) = (Arc::default(), Health::default());
+        Self { engine, version, metrics, shutdown, turns, newest_sales, health }
+    }
+
+    /// With the state of what else the process does. A process that answers questions is ready for them whatever that state is; one that does not is
+    /// ready once all its parts are well.
+    #[must_use]
+    pub fn with_health(mut self, health: Health) -> Self {
+        self.health = health;
+        self
     }
 }
 

@@ -72,6 +72,7 @@ pub(crate) struct Config {
     pub(crate) lake: Lake,
     pub(crate) s3: S3,
     pub(crate) http: Http,
+    pub(crate) maintenance: Maintenance,
 }
 
 /// How Kafka is reached.
@@ -123,6 +124,22 @@ pub(crate) struct S3 {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Http {
     pub(crate) listen: String,
+}
+
+/// How tables are kept in shape.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Maintenance {
+    pub(crate) interval_ms: u64,
+    pub(crate) lease_seconds: u64,
+    pub(crate) memory_bytes: usize,
+    pub(crate) small_files_cap: usize,
+}
+
+impl Default for Maintenance {
+    fn default() -> Self {
+        Self { interval_ms: 5_000, lease_seconds: 60, memory_bytes: 128 << 20, small_files_cap: 2_000 }
+    }
 }
 
 impl Default for Http {
@@ -225,6 +242,19 @@ impl Config {
             return Err(Error::invalid(
                 "ingest.error_budget is a share from 0 to 1, like 0.01, and ingest.error_budget_seconds must be above 0",
             ));
+        }
+        let maintenance = &self.maintenance;
+        if maintenance.interval_ms == 0 || maintenance.lease_seconds == 0 || maintenance.small_files_cap == 0
+        {
+            return Err(Error::invalid(
+                "maintenance.interval_ms, maintenance.lease_seconds and maintenance.small_files_cap must be above 0",
+            ));
+        }
+        if maintenance.memory_bytes < least {
+            return Err(Error::invalid(format!(
+                "maintenance.memory_bytes is {}: give at least {least}",
+                maintenance.memory_bytes
+            )));
         }
         if self.s3.access_key_id.is_some() != self.s3.secret_access_key.is_some() {
             return Err(Error::invalid(

@@ -64,11 +64,7 @@ pub(crate) async fn run(config: &Config, args: Args) -> Result<()> {
         );
         return Ok(());
     }
-    let feeds = if args.feeds.is_empty() {
-        Feed::ALL.to_vec()
-    } else {
-        args.feeds.iter().map(|name| Feed::from_name(name)).collect::<Result<Vec<_>>>()?
-    };
+    let feeds = feeds(&args.feeds)?;
     let mut options = options(config, pipeline, args.until_end);
     options.awaits_topics = args.feeds.is_empty();
     let lake = wire::lake(config, LakeOptions::Write).await?;
@@ -85,8 +81,11 @@ pub(crate) async fn run(config: &Config, args: Args) -> Result<()> {
                 shutdown.cancel();
                 report
             };
-            let served =
-                serve::http(listener, Arc::clone(&lake), metrics, Routes::Operations, shutdown.clone());
+            let served = serve::http(
+                listener,
+                serve::state(Arc::clone(&lake), metrics, shutdown.clone())?,
+                Routes::Operations,
+            );
             let (report, served) = tokio::join!(read, served);
             served.and(report)?
         }
@@ -98,6 +97,14 @@ pub(crate) async fn run(config: &Config, args: Args) -> Result<()> {
     Ok(())
 }
 
+/// The feeds of these names; none named means all.
+pub(crate) fn feeds(names: &[String]) -> Result<Vec<Feed>> {
+    if names.is_empty() {
+        return Ok(Feed::ALL.to_vec());
+    }
+    names.iter().map(|name| Feed::from_name(name)).collect()
+}
+
 /// The settings of `ingest.*`.
 pub(crate) fn options(config: &Config, pipeline: Pipeline, until_end: bool) -> IngestOptions {
     let ingest = &config.ingest;
@@ -106,6 +113,7 @@ pub(crate) fn options(config: &Config, pipeline: Pipeline, until_end: bool) -> I
         flush: Duration::from_millis(ingest.flush_ms),
         flush_bytes: ingest.flush_bytes,
         memory_cap_bytes: ingest.memory_cap_bytes,
+        small_files_cap: config.maintenance.small_files_cap,
         batch_age: Duration::from_secs(ingest.batch_seconds),
         until_end,
         awaits_topics: false,

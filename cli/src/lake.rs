@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use ::lake::maintenance::vacuum;
 use ::lake::operations::checkpoint::checkpoint;
 use ::lake::operations::compact::{CompactOptions, CompactReport, compact};
 use ::lake::operations::describe::{Description, TableSize, describe};
 use ::lake::operations::history::{Commit, history};
-use ::lake::operations::vacuum::{VacuumMode, VacuumOptions, VacuumReport, vacuum};
+use ::lake::operations::vacuum::{VacuumMode, VacuumReport};
 use ::lake::{Lake, LakeOptions, Table};
 use clap::Subcommand;
 use domain::{Error, ErrorKind, Result, civil};
@@ -104,11 +105,11 @@ pub(crate) async fn run(config: &Config, action: Action) -> Result<()> {
             write_record(output.form, fields.map(|(name, value)| (name.to_owned(), value)).into())
         }
         Action::Vacuum { table, full, apply, output } => {
-            let table = find(config, LakeOptions::Upkeep, &table).await?;
+            let lake = wire::lake(config, LakeOptions::Upkeep).await?;
+            let table = lake.table(&table)?;
             let mode = if full { VacuumMode::Full } else { VacuumMode::Lite };
-            let options = VacuumOptions { mode, apply, ..VacuumOptions::default() };
-            let report = vacuum(&table, &options).await?;
-            write_vacuum(&table, &report, output.form)
+            let report = vacuum(&lake, table, mode, apply).await?;
+            write_vacuum(table, &report, output.form)
         }
     }
 }
@@ -138,12 +139,17 @@ async fn list_tables(lake: &Lake, root: &str, form: Form) -> Result<()> {
         }));
     }
     if !is_lake {
-        return Err(Error::new(
-            ErrorKind::NotFound,
-            format!("there is no table at lake.root = {root} yet: `ingest` creates them; or mend lake.root"),
-        ));
+        return Err(no_table(root));
     }
     write_rows(form, &["table", "version", "files", "bytes", "rows", "comment"], &rows)
+}
+
+/// Says that a lake has no tables.
+pub(crate) fn no_table(root: &str) -> Error {
+    Error::new(
+        ErrorKind::NotFound,
+        format!("there is no table at lake.root = {root} yet: `ingest` creates them; or mend lake.root"),
+    )
 }
 
 fn write_description(description: &Description, form: Form) -> Result<()> {

@@ -11,6 +11,7 @@ mod produce;
 mod report;
 mod serve;
 mod sql;
+mod status;
 mod wire;
 
 use std::ffi::OsString;
@@ -64,8 +65,10 @@ enum Command {
     Dlq(dlq::Action),
     /// Forecasts demand.
     Forecast(forecast::Args),
-    /// Serves HTTP over the lake.
-    Serve(config::Listen),
+    /// Serves HTTP over the lake, reads feeds into it and keeps it in shape: all in one process, or each in one of its own.
+    Serve(serve::Args),
+    /// Shows how feeds and tables are, and what needs a hand; exit status 3 says that something does.
+    Status(report::Output),
     /// Shows the configuration as it is in effect, without its secrets.
     Config {
         #[command(subcommand)]
@@ -80,7 +83,7 @@ impl Command {
     fn setting(&self) -> Option<config::Setting> {
         match self {
             Self::Demo(args) => args.listen.setting(),
-            Self::Serve(listen) => listen.setting(),
+            Self::Serve(args) => args.listen.setting(),
             _ => None,
         }
     }
@@ -157,7 +160,8 @@ async fn run(cli: Cli) -> domain::Result<ExitCode> {
         Command::Lake(action) => lake::run(&config, action).await?,
         Command::Dlq(action) => return dlq::run(&config, action).await,
         Command::Forecast(args) => forecast::run(&config, args).await?,
-        Command::Serve(_) => serve::run(&config).await?,
+        Command::Serve(args) => serve::run(&config, &args).await?,
+        Command::Status(output) => return status::run(&config, output).await,
         Command::Config { .. } => config.print()?,
         Command::Doctor(output) => return doctor::run(&config, output).await,
     }

@@ -66,6 +66,8 @@ pub enum CommitOutcome {
     Committed {
         /// The table's version.
         version: u64,
+        /// Active small files of the table, or of the dead letters where those are more. Whoever commits slows down while they are too many.
+        small_files: usize,
     },
     /// The batch was given up whole; the stored positions tell where to go on.
     Dropped {

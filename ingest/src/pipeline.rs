@@ -10,8 +10,10 @@ mod committer;
 mod error_budget;
 mod lag;
 mod memory;
+mod pressure;
 mod progress;
 mod start;
+mod supervision;
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -34,9 +36,11 @@ use error_budget::ErrorBudget;
 pub use error_budget::ErrorBudgetOptions;
 use lag::Lag;
 use memory::{Held, Memory};
+use pressure::Pressure;
 use progress::Progress;
 use start::Start;
 pub(crate) use start::watermarks;
+pub use supervision::{FeedState, Watch};
 
 /// How an ingest runs.
 #[derive(Debug, Clone)]
@@ -49,6 +53,8 @@ pub struct IngestOptions {
     pub flush_bytes: usize,
     /// `ingest.memory_cap_bytes`.
     pub memory_cap_bytes: usize,
+    /// `maintenance.small_files_cap`: while a table has more small files, flushes are slower and batches larger.
+    pub small_files_cap: usize,
     /// `ingest.batch_seconds`: how long after its first file was written a batch may be committed.
     pub batch_age: Duration,
     /// Ends once every partition was read to its end and committed.
@@ -102,6 +108,32 @@ pub async fn run(
     options: &IngestOptions,
     shutdown: CancellationToken,
 ) -> Result<IngestReport> {
+    work(feeds, kafka, append, options, shutdown, None).await
+}
+
+/// Reads feeds until the shutdown. A feed that fails is tried again and keeps no other from being read; `watch` hears of it.
+///
+/// # Errors
+/// When a thread cannot be started.
+pub async fn keep_running(
+    feeds: &[Feed],
+    kafka: &KafkaConfig,
+    append: Arc<dyn Append>,
+    options: &IngestOptions,
+    shutdown: CancellationToken,
+    watch: Watch,
+) -> Result<IngestReport> {
+    work(feeds, kafka, append, options, shutdown, Some(watch)).await
+}
+
+async fn work(
+    feeds: &[Feed],
+    kafka: &KafkaConfig,
+    append: Arc<dyn Append>,
+    options: &IngestOptions,
+    shutdown: CancellationToken,
+    watch: Option<Watch>,
+) -> Result<IngestReport> {
     let stop = shutdown.child_token();
     let mut threads = FuturesUnordered::new();
     let memory = Memory::new(options.memory_cap_bytes / 2);
@@ -115,13 +147,14 @@ pub async fn run(
             feeds: feeds.len(),
             memory: Arc::clone(&memory),
             shutdown: stop.clone(),
+            watch: watch.clone(),
             runtime: tokio::runtime::Handle::current(),
             error_budget: Arc::new(Mutex::new(ErrorBudget::new(feed, options.error_budget))),
         };
         let (sender, receiver) = tokio::sync::oneshot::channel();
         let spawned = std::thread::Builder::new().name(format!("ingest-{}", feed.name())).spawn(move || {
             // The receiver is gone only when the whole ingest was cancelled.
-            let _ = sender.send(worker.run());
+            let _ = sender.send(worker.work());
         });
         spawned.map_err(|error| {
             Error::internal(format!("starting a thread for feed {}: {error}", feed.name()))
@@ -173,6 +206,7 @@ struct FeedWorker {
     feeds: usize,
     memory: Arc<Memory>,
     shutdown: CancellationToken,
+    watch: Option<Watch>,
     runtime: tokio::runtime::Handle,
     /// Its windows outlive an assignment.
     error_budget: Arc<Mutex<ErrorBudget>>,
@@ -189,15 +223,17 @@ enum Ended {
 }
 
 impl FeedWorker {
-    fn run(self) -> Result<IngestReport> {
+    fn run(&self) -> Result<IngestReport> {
         let mut report = IngestReport::default();
         let (mut restarts, mut failures) = (0_u32, 0_u32);
+        let mut pressure = Pressure::new(self.feed, self.options.small_files_cap, self.options.flush);
         loop {
             let consumer = Arc::new(self.consumer()?);
             let Some(start) = self.start(&consumer)? else { return Ok(report) };
             start.assign(&consumer, &self.topic, &self.kafka)?;
+            self.tell(FeedState::Reads);
             let commits_before = report.commits;
-            let ended = self.poll(&consumer, start, &mut report)?;
+            let ended = self.poll(&consumer, start, &mut report, &mut pressure)?;
             if report.commits > commits_before {
                 (restarts, failures) = (0, 0);
             }
@@ -233,6 +269,7 @@ impl FeedWorker {
         loop {
             match Start::find(self, consumer) {
                 Err(error) if error.kind() == ErrorKind::NotFound && self.options.awaits_topics => {
+                    self.tell(FeedState::AwaitsTopic);
                     if !std::mem::replace(&mut was_told, true) {
                         tracing::info!(
                             feed = self.feed.name(),
@@ -271,23 +308,29 @@ impl FeedWorker {
     }
 
     /// Polls until the end, a shutdown, a dropped batch or an error.
-    fn poll(&self, consumer: &Arc<FeedConsumer>, start: Start, report: &mut IngestReport) -> Result<Ended> {
+    fn poll(
+        &self,
+        consumer: &Arc<FeedConsumer>,
+        start: Start,
+        report: &mut IngestReport,
+        pressure: &mut Pressure,
+    ) -> Result<Ended> {
         let pipeline = self.options.pipeline.as_str();
         let mut progress = Progress::of(start.positions.keys());
         let stored = start.positions.iter().map(|(partition, position)| (*partition, position.next));
         let mut lag = Lag::of(self.feed, stored.collect());
         let mut buffer = Buffer::new(self.feed, &self.topic, start.log, pipeline, start.positions);
         let mut committer = Committer::spawn(self, consumer, start.log, start.identity);
-        let limit = self.options.flush_bytes.min(self.options.memory_cap_bytes / 6);
         let mut first_at: Option<Instant> = None;
         let mut held = Held::of(&self.memory);
         while !self.shutdown.is_cancelled() {
             while let Next::Event(event) = committer.next_event(Duration::ZERO) {
                 held.settled();
-                if let Some(ended) = self.settle(event, report, &mut lag)? {
+                if let Some(ended) = self.settle(event, report, &mut lag, pressure)? {
                     return Ok(ended);
                 }
             }
+            let limit = pressure.bytes(self.options.flush_bytes, self.options.memory_cap_bytes / 6);
             let exhausted = held.is_exhausted();
             if exhausted {
                 // Committers free memory; until then records wait in the clients' queues, which are bounded too.
@@ -298,7 +341,7 @@ impl FeedWorker {
             held.buffered(buffer.bytes());
             lag.tell(|| consumer.context().ends());
             let ended = self.options.until_end && progress.all_at_end();
-            let due = exhausted || first_at.is_some_and(|at| at.elapsed() >= self.options.flush);
+            let due = exhausted || first_at.is_some_and(|at| at.elapsed() >= pressure.flush());
             let full = buffer.bytes() >= limit;
             if !buffer.is_empty() && (full || ended || (due && committer.has_room())) {
                 held.submitted();
@@ -312,7 +355,7 @@ impl FeedWorker {
                 self.check_for_stall(consumer, &buffer, partition)?;
             }
         }
-        self.drain(committer, &mut buffer, report, &mut lag)
+        self.drain(committer, &mut buffer, report, &mut lag, pressure)
     }
 
     /// Waits for messages and takes some in; gives the time at which they came, if any did.
@@ -356,6 +399,7 @@ impl FeedWorker {
         buffer: &mut Buffer,
         report: &mut IngestReport,
         lag: &mut Lag,
+        pressure: &mut Pressure,
     ) -> Result<Ended> {
         let begun = Instant::now();
         let is_late = || self.shutdown.is_cancelled() && begun.elapsed() > SHUTDOWN_PATIENCE;
@@ -366,7 +410,7 @@ impl FeedWorker {
         loop {
             match committer.next_event(Duration::from_millis(100)) {
                 Next::Event(event) => {
-                    if let Some(ended) = self.settle(event, report, lag)? {
+                    if let Some(ended) = self.settle(event, report, lag, pressure)? {
                         // At a shutdown a dropped batch is read again by the next start.
                         return Ok(if self.shutdown.is_cancelled() { Ended::Done } else { ended });
                     }
@@ -384,10 +428,17 @@ impl FeedWorker {
         }
     }
 
-    fn settle(&self, event: CommitEvent, report: &mut IngestReport, lag: &mut Lag) -> Result<Option<Ended>> {
+    fn settle(
+        &self,
+        event: CommitEvent,
+        report: &mut IngestReport,
+        lag: &mut Lag,
+        pressure: &mut Pressure,
+    ) -> Result<Option<Ended>> {
         let feed = self.feed.name();
         match event {
-            CommitEvent::Committed { rows, dead_letters, newest_at, ranges, stop } => {
+            CommitEvent::Committed { rows, dead_letters, newest_at, ranges, small_files, stop } => {
+                pressure.note(small_files);
                 ranges.iter().for_each(|range| lag.committed(range.partition, range.to));
                 report.rows += rows;
                 report.dead_letters += dead_letters;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use deltalake::kernel::{Action, Add, Remove};
 use deltalake::protocol::{DeltaOperation, SaveMode};
+use domain::civil::Micros;
 use domain::ids::Pipeline;
 use domain::ports::{Append, Batch, CommitOutcome, RegisterLog, StagedFile};
 use domain::position::{KnownLog, LogIdentity, PartitionRange, TopicState};
@@ -65,7 +66,10 @@ impl Append for Lake {
         };
         let mut plan = AppendPlan { batch, files };
         match table.commit(&batch.id.to_string(), &mut plan).await? {
-            Outcome::Committed(version) => Ok(CommitOutcome::Committed { version }),
+            Outcome::Committed(version) => {
+                let small_files = table.small_files().max(self.dead_letters()?.small_files());
+                Ok(CommitOutcome::Committed { version, small_files })
+            }
             Outcome::Dropped(reason) => Ok(CommitOutcome::Dropped { reason }),
         }
     }
@@ -190,12 +194,12 @@ pub(crate) fn add(file: &StagedFile, data_change: bool) -> Add {
     }
 }
 
-/// The Remove of a file; `data_change` tells whether its rows go, or stand in files that are added with it.
-pub(crate) fn remove(file: &ActiveFile, data_change: bool) -> Action {
+/// The Remove of a file at an instant; `data_change` tells whether its rows go, or stand in files that are added with it.
+pub(crate) fn remove(file: &ActiveFile, data_change: bool, at: Micros) -> Action {
     Action::Remove(Remove {
         path: file.path.clone(),
         data_change,
-        deletion_timestamp: Some(civil::now() / 1_000),
+        deletion_timestamp: Some(at / 1_000),
         extended_file_metadata: Some(true),
         partition_values: Some(partition_values(&file.period)),
         size: i64::try_from(file.size_bytes).ok(),

@@ -10,8 +10,8 @@ use crate::error::store_error;
 use crate::lake::Lake;
 use crate::retry::retried;
 
-/// First folders that belong to others: the tables, and the probes of the start.
-const RESERVED: [&str; 2] = ["lake", "_probe"];
+/// First folders that belong to others: the tables, the probes of the start, and what maintenance keeps.
+const RESERVED: [&str; 4] = ["lake", "_probe", "_lease", "_maintenance"];
 
 /// Longest name in bytes: S3 allows 1,024 for the whole key.
 const MAX_NAME_BYTES: usize = 800;

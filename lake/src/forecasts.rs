@@ -16,7 +16,7 @@ use deltalake::kernel::Action;
 use deltalake::protocol::{DeltaOperation, SaveMode};
 use domain::forecast::{ForecastRun, SeriesForecast};
 use domain::ports::{ForecastSink, StagedFile, WrittenForecasts};
-use domain::{Error, ErrorKind, Result};
+use domain::{Error, ErrorKind, Result, civil};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -113,7 +113,7 @@ impl Plan for ReplacePlan<'_> {
             let Some(Find::Rows { replaced, kept }) = self.finds.get(&file.path) else { continue };
             removes = true;
             self.replaced_rows += replaced;
-            actions.push(remove(file, true));
+            actions.push(remove(file, true, civil::now()));
             actions.extend(kept.iter().map(add_action));
             written.extend(kept.iter().cloned());
         }

@@ -16,6 +16,7 @@ mod lake;
 pub mod layout;
 mod letters;
 pub mod log;
+pub mod maintenance;
 mod newest;
 pub mod operations;
 pub mod probe;

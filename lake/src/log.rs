@@ -32,6 +32,12 @@ const KEPT_COMMIT_IDS: usize = 4_096;
 /// taken for its end. Far below the shortest log retention of a day.
 const TRUSTED_AGE_SECONDS: u64 = 600;
 
+/// Size that files grow to when they are joined, in bytes.
+pub const TARGET_BYTES: u64 = 128 << 20;
+
+/// Rows of a file that was joined from others, at most.
+pub(crate) const MAX_ROWS: u64 = 1_000_000;
+
 /// A file that belongs to the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ActiveFile {
@@ -56,6 +62,8 @@ pub struct Log {
     /// The version of the checkpoint that the state was loaded from.
     checkpoint: Option<u64>,
     files: Arc<BTreeMap<String, Arc<ActiveFile>>>,
+    /// Those of the files that are small; counted as they come and go.
+    small_files: usize,
     transactions: HashMap<String, i64>,
     commit_ids: VecDeque<(u64, String)>,
     /// Entries up to this version are all known to exist, as of this instant.
@@ -66,8 +74,18 @@ impl ActiveFile {
     /// Rows in it, where its statistics say so.
     #[must_use]
     pub fn rows(&self) -> Option<u64> {
-        let stats: serde_json::Value = serde_json::from_str(self.stats.as_deref()?).ok()?;
-        stats["numRecords"].as_u64()
+        #[derive(serde::Deserialize)]
+        struct Counted {
+            #[serde(rename = "numRecords")]
+            rows: Option<u64>,
+        }
+        serde_json::from_str::<Counted>(self.stats.as_deref()?).ok()?.rows
+    }
+
+    /// Whether it is worth joining with others, where files may grow to `target_bytes`: less than half of what a file may hold, in bytes and in rows.
+    #[must_use]
+    pub fn is_small(&self, target_bytes: u64) -> bool {
+        self.size_bytes < target_bytes / 2 && self.rows().is_none_or(|rows| rows < MAX_ROWS / 2)
     }
 }
 
@@ -91,6 +109,7 @@ impl Log {
             (file.path.clone(), Arc::new(file))
         });
         let files = Arc::new(files.collect::<BTreeMap<_, _>>());
+        let small_files = files.values().filter(|file| file.is_small(TARGET_BYTES)).count();
         let version = state.version();
         let (transactions, checkpoint) = read_transactions(name, Arc::clone(&store), version).await?;
         Ok(Self {
@@ -99,6 +118,7 @@ impl Log {
             version,
             checkpoint,
             files,
+            small_files,
             transactions,
             commit_ids: VecDeque::new(),
             refreshed_at,
@@ -125,6 +145,21 @@ impl Log {
         }
         self.refreshed_at = asked_at;
         Ok(())
+    }
+
+    /// A copy without the ids of commits, which only a committer looks for, and which may be thousands.
+    pub(crate) fn for_reading(&self) -> Self {
+        Self {
+            name: self.name.clone(),
+            store: Arc::clone(&self.store),
+            version: self.version,
+            checkpoint: self.checkpoint,
+            files: Arc::clone(&self.files),
+            small_files: self.small_files,
+            transactions: self.transactions.clone(),
+            commit_ids: VecDeque::new(),
+            refreshed_at: self.refreshed_at,
+        }
     }
 
     async fn reload(&mut self) -> Result<()> {
@@ -171,11 +206,14 @@ impl Log {
         for action in actions {
             match action {
                 Action::Add(add) => {
-                    let file = active_file(add);
-                    files.insert(file.path.clone(), Arc::new(file));
+                    let file = Arc::new(active_file(add));
+                    self.small_files += usize::from(file.is_small(TARGET_BYTES));
+                    let replaced = files.insert(file.path.clone(), file);
+                    self.small_files -= usize::from(replaced.is_some_and(|file| file.is_small(TARGET_BYTES)));
                 }
                 Action::Remove(remove) => {
-                    files.remove(&remove.path);
+                    let gone = files.remove(&remove.path);
+                    self.small_files -= usize::from(gone.is_some_and(|file| file.is_small(TARGET_BYTES)));
                 }
                 Action::Txn(txn) => {
                     self.transactions.insert(txn.app_id, txn.version);
@@ -225,6 +263,12 @@ impl Log {
     #[must_use]
     pub fn files(&self) -> &Arc<BTreeMap<String, Arc<ActiveFile>>> {
         &self.files
+    }
+
+    /// How many of the active files are small, as [`ActiveFile::is_small`] says for [`TARGET_BYTES`].
+    #[must_use]
+    pub fn small_files(&self) -> usize {
+        self.small_files
     }
 
     /// The version of an application transaction.

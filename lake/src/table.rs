@@ -1,6 +1,7 @@
 //! One table: created when absent, committed to through one state, read through another.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use buoyant_kernel::engine::arrow_conversion::TryIntoKernel as _;
 use buoyant_kernel::schema::StructType;
@@ -30,6 +31,8 @@ pub struct Table {
     writer: Mutex<Option<Log>>,
     /// The state that reads are served from, so that they never wait for a commit.
     reader: Mutex<Option<Log>>,
+    /// Small files of the newest state that was seen.
+    small_files: AtomicUsize,
     /// Held by whoever checkpoints, so that one does at a time.
     pub(crate) maintenance: Mutex<()>,
     /// When the next checkpoint is due.
@@ -44,6 +47,7 @@ impl Table {
             log_store,
             writer: Mutex::default(),
             reader: Mutex::default(),
+            small_files: AtomicUsize::default(),
             maintenance: Mutex::default(),
             pace: std::sync::Mutex::new(Pace::new()),
         })
@@ -124,7 +128,7 @@ impl Table {
     /// # Errors
     /// Those of reaching the store, or [`ErrorKind::NotFound`] before the table is created.
     pub async fn snapshot(&self) -> Result<Log> {
-        retried(|| self.read_newest(Log::clone)).await
+        retried(|| self.read_newest(Log::for_reading)).await
     }
 
     /// The newest version.
@@ -139,10 +143,26 @@ impl Table {
         let mut reader = self.reader.lock().await;
         if let Some(log) = reader.as_mut() {
             log.refresh().await?;
+            self.note(log);
             return Ok(of(log));
         }
         let log = Log::load(&self.definition.qualified_name(), Arc::clone(&self.log_store), None).await?;
+        self.note(&log);
         Ok(of(reader.insert(log)))
+    }
+
+    fn note(&self, log: &Log) {
+        self.small_files.store(log.small_files(), Ordering::Relaxed);
+        let name = self.definition.qualified_name();
+        metrics::gauge!("intellicartel_lake_active_files", "table" => name.clone())
+            .set(log.files().len() as f64);
+        metrics::gauge!("intellicartel_lake_small_files", "table" => name).set(log.small_files() as f64);
+    }
+
+    /// Small files of the newest state that this process has seen.
+    #[must_use]
+    pub fn small_files(&self) -> usize {
+        self.small_files.load(Ordering::Relaxed)
     }
 
     /// The state at an earlier version, as far as the log's retention reaches.
@@ -152,7 +172,7 @@ impl Table {
     pub async fn snapshot_at(&self, version: u64) -> Result<Log> {
         // Whoever asks for the newest version and then for its state finds it here.
         if let Some(log) = self.reader.lock().await.as_ref().filter(|log| log.version() == version) {
-            return Ok(log.clone());
+            return Ok(log.for_reading());
         }
         let name = self.definition.qualified_name();
         retried(|| Log::load(&name, Arc::clone(&self.log_store), Some(version))).await
@@ -203,6 +223,7 @@ impl Table {
         let outcome = commit::commit(&mut log, &name, id, plan).await;
         if let Ok(Outcome::Committed(version)) = outcome {
             self.checkpoint_when_due(version, log.checkpoint());
+            self.note(&log);
         }
         // A cancelled or failed commit leaves no state behind; the next one loads it anew.
         if outcome.is_ok() {

@@ -4,6 +4,8 @@
 mod compact;
 #[path = "operations/history.rs"]
 mod history;
+#[path = "operations/maintenance.rs"]
+mod maintenance;
 mod support;
 #[path = "operations/vacuum.rs"]
 mod vacuum;

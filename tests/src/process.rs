@@ -67,6 +67,12 @@ impl Process {
         Self { child, log, stdout }
     }
 
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// `kill -9`.
     ///
     /// # Panics

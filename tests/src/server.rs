@@ -84,13 +84,13 @@ impl Answer {
 }
 
 impl<'a> Server<'a> {
-    /// Starts one on a free port, and waits until it listens.
+    /// Starts one that answers questions and does nothing else on a free port, and waits until it listens.
     ///
     /// # Panics
     /// When it does not.
     #[must_use]
     pub fn start(world: &'a World) -> Self {
-        Self::start_as(world, &["serve"])
+        Self::start_as(world, &["serve", "--roles", "api"])
     }
 
     /// Starts another command that listens, on a free port.
@@ -111,6 +111,17 @@ impl<'a> Server<'a> {
             std::thread::sleep(Duration::from_millis(20));
         };
         Self { world, process, address, client: Client::builder(TokioExecutor::new()).build_http() }
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// `kill -9`.
+    pub fn kill(mut self) {
+        self.process.kill();
     }
 
     /// Where it listens.

@@ -320,7 +320,7 @@ fn operators_see_whether_it_lives_and_only_the_loopback_is_served() {
     let refused = world.start_with(&["serve"], &[("INTELLICARTEL__HTTP__LISTEN", &taken)]);
     let _ = refused.finish(PATIENCE).expect_failure(&["http.listen", &taken]);
     let _ = server.end().expect_success();
-    let server = Server::start_as(&world, &["--log-format", "json", "serve"]);
+    let server = Server::start_as(&world, &["--log-format", "json", "serve", "--roles", "api"]);
     let _ = server.get("/livez", &[("x-request-id", "another-id-2")]).expect_success();
     let log = server.log();
     let line = log.lines().find(|line| line.contains("another-id-2")).expect("a line of the request");

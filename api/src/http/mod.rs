@@ -26,7 +26,7 @@ const MAX_BODY_BYTES: usize = 512 << 10;
 pub(crate) fn router(state: ApiState, routes: Routes) -> Router {
     let mut router = Router::new()
         .route("/livez", get(operations::live))
-        .route("/readyz", get(operations::ready))
+        .route("/readyz", get(move |state, query, context| operations::ready(routes, state, query, context)))
         .route("/metrics", get(operations::metrics))
         .route("/version", get(operations::version));
     if routes == Routes::All {

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::envelope::{Failure, Meta, success};
 use super::frame::RequestContext;
-use crate::ApiState;
+use crate::{ApiState, Routes};
 
 const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -25,8 +25,10 @@ pub(super) async fn live(Extension(context): Extension<RequestContext>) -> Respo
     success(&json!({ "status": "live" }), &Meta::of(&context))
 }
 
-/// Requests can be answered: no shutdown has begun, and the lake can be read. `?verbose` names each check.
+/// Requests can be answered: no shutdown has begun, and the lake can be read. `?verbose` names each check, and how the other parts of the process are.
+/// They decide only where questions are not answered.
 pub(super) async fn ready(
+    routes: Routes,
     State(state): State<ApiState>,
     RawQuery(query): RawQuery,
     Extension(context): Extension<RequestContext>,
@@ -37,8 +39,12 @@ pub(super) async fn ready(
         Err(error) => error.to_string(),
     };
     let serving = if state.shutdown.is_cancelled() { "shutting down" } else { "ok" }.to_owned();
-    let checks = BTreeMap::from([("lake", lake), ("serving", serving)]);
-    let is_ready = checks.values().all(|check| check == "ok");
+    let mut checks = BTreeMap::from([("lake".to_owned(), lake), ("serving".to_owned(), serving)]);
+    let mut is_ready = checks.values().all(|check| check == "ok");
+    for (part, told) in state.health.told() {
+        is_ready &= told.is_ok() || routes == Routes::All;
+        checks.insert(part, told.unwrap_or_else(|amiss| amiss));
+    }
     let is_verbose = query.is_some_and(|query| query.split('&').any(|part| part.starts_with("verbose")));
     let shown = if is_verbose { json!(checks) } else { json!({}) };
     if is_ready {

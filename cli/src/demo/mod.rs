@@ -96,7 +96,9 @@ pub(crate) async fn run(config: &Config, args: Args) -> Result<()> {
     invite(config);
     match listener {
         None => Ok(()),
-        Some(listener) => serve::http(listener, lake, metrics, api::Routes::All, shutdown).await,
+        Some(listener) => {
+            serve::http(listener, serve::state(lake, metrics, shutdown)?, api::Routes::All).await
+        }
     }
 }
 

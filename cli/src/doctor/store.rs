@@ -1,10 +1,12 @@
 //! The bucket or folder under `lake.root`: whether it can hold a lake, whether one is there, and whether its clock is this machine's.
 
 use std::path::Path;
+use std::time::Duration;
 
 use chrono::{DateTime, Datelike, TimeDelta, Utc};
 use domain::{Error, ErrorKind, Result};
-use lake::Inspection;
+use lake::maintenance::status::ToDo;
+use lake::{Inspection, LakeOptions};
 use tokio::time::Instant;
 
 use super::machine::{existing_ancestor, writable};
@@ -38,7 +40,36 @@ pub(super) async fn check(config: &Config) -> Vec<Finding> {
         answered => answered,
     };
     let probed = within(PATIENCE.saturating_sub(begun.elapsed()), inspection.probe()).await;
-    vec![store(config, &probed), lake_found(lake), clock(Utc::now(), probed.ok())]
+    let upkeep = match &lake {
+        Ok(true) => Some(upkeep(config, PATIENCE.saturating_sub(begun.elapsed())).await),
+        _ => None,
+    };
+    let found = [store(config, &probed), lake_found(lake), clock(Utc::now(), probed.ok())];
+    found.into_iter().chain(upkeep).collect()
+}
+
+/// What `status` says of the tables.
+async fn upkeep(config: &Config, patience: Duration) -> Finding {
+    const CHECK: &str = "upkeep";
+    let looked = async {
+        let lake = wire::lake(config, LakeOptions::Read).await?;
+        lake::maintenance::status::status(&lake).await
+    };
+    let status = match within(patience, looked).await {
+        Ok(status) => status,
+        Err(error) => return Finding::warning(CHECK, error.to_string(), "intellicartel status"),
+    };
+    let to_do = status.to_do(config.maintenance.small_files_cap);
+    if to_do.is_empty() {
+        let leader = status.leader().map_or("nobody", |leader| leader.process.as_str());
+        return Finding::ok(
+            CHECK,
+            format!("{} tables are within their limits; {leader} maintains them", status.tables.len()),
+        );
+    }
+    let joined =
+        |of: fn(&ToDo) -> &String, between| to_do.iter().map(of).cloned().collect::<Vec<_>>().join(between);
+    Finding::warning(CHECK, joined(|to_do| &to_do.what, "; "), joined(|to_do| &to_do.command, "; "))
 }
 
 fn store(config: &Config, probed: &Result<TimeDelta>) -> Finding {

@@ -1,12 +1,15 @@
 //! A look at a cluster, for operators: its id, its brokers, and the topics of the feeds. Nothing is created.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use domain::position::LogIdentity;
 use domain::{Error, ErrorKind, Feed, Result};
 use rdkafka::consumer::Consumer as _;
 
 use super::context::{FeedConsumer, FeedContext};
-use super::{KafkaConfig, kafka_error};
+use super::{KafkaConfig, admin, kafka_error, topic_id};
+use crate::pipeline::watermarks;
 
 /// What was seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,4 +62,43 @@ pub fn look(kafka: &KafkaConfig, timeout: Duration) -> Result<Cluster> {
             .collect(),
         topics: topics.collect(),
     })
+}
+
+/// Where a feed's topic begins and ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicBounds {
+    /// Which log it is.
+    pub identity: LogIdentity,
+    /// For each partition the offset of its first record, and the one behind its last.
+    pub partitions: BTreeMap<i32, (i64, i64)>,
+}
+
+/// Asks for the bounds of the feeds' topics; a topic that is not there has none. Blocks: up to `timeout` where no cluster answers.
+///
+/// # Errors
+/// When a setting is not usable, or the cluster does not answer.
+pub fn topic_bounds(
+    kafka: &KafkaConfig,
+    feeds: &[Feed],
+    timeout: Duration,
+) -> Result<BTreeMap<Feed, TopicBounds>> {
+    let failed = |error| kafka_error("asking the cluster", &kafka.brokers, error);
+    let consumer: FeedConsumer =
+        kafka.client().create_with_context(FeedContext::default()).map_err(failed)?;
+    consumer.fetch_metadata(None, timeout).map_err(failed)?;
+    let mut found = BTreeMap::new();
+    for &feed in feeds {
+        let topic = feed.topic(&kafka.prefix);
+        let numbers = admin::partitions(consumer.client(), &topic, &kafka.brokers)?;
+        if numbers.is_empty() {
+            continue;
+        }
+        let Some(identity) = topic_id::log_identity(consumer.client(), &topic, &kafka.brokers)? else {
+            continue;
+        };
+        let bounds =
+            numbers.into_iter().map(|at| Ok((at, watermarks(&consumer, &topic, at, &kafka.brokers)?)));
+        found.insert(feed, TopicBounds { identity, partitions: bounds.collect::<Result<_>>()? });
+    }
+    Ok(found)
 }

@@ -26,6 +26,7 @@ pub(super) enum CommitEvent {
         dead_letters: u64,
         newest_at: civil::Micros,
         ranges: Vec<PartitionRange>,
+        small_files: usize,
         /// The feed must stop behind it.
         stop: Option<Error>,
     },
@@ -192,11 +193,12 @@ impl Task {
             max_age: self.batch_age,
         };
         match self.append.commit(&batch).await {
-            Ok(CommitOutcome::Committed { .. }) => CommitEvent::Committed {
+            Ok(CommitOutcome::Committed { small_files, .. }) => CommitEvent::Committed {
                 rows: row_count as u64,
                 dead_letters,
                 newest_at: submission.taken_at,
                 ranges: batch.ranges,
+                small_files,
                 stop: self
                     .error_budget
                     .lock()

@@ -1,25 +1,42 @@
 //! Checkpoints: so that a start reads one file instead of the whole log. Expired log entries are removed behind them.
 //!
 //! One is due after a hundred commits, or five minutes after the last one if there were commits since; whoever commits makes it in the
-//! background. Commits neither wait for it nor fail with it.
+//! background. Commits neither wait for it nor fail with it. Maintenance makes those that nobody made, as of processes that were killed
+//! (`maintenance/tables.rs`).
+//!
+//! Log entries stay for some hours longer than the table's retentions of its log and of removed files, for vacuum learns from them which files
+//! were removed.
 
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use deltalake::DeltaTable;
 use deltalake::checkpoints;
-use domain::Result;
+use deltalake::table::config::TablePropertiesExt as _;
+use domain::civil::{self, Micros};
+use domain::{Error, Result};
+use object_store::ObjectStoreExt as _;
+use object_store::path::Path;
+use serde::Deserialize;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::error::delta_error;
+use crate::error::{delta_error, store_error};
+use crate::operations::vacuum::retention_of;
+use crate::retry::retried;
 use crate::table::Table;
 
 /// Commits between two checkpoints.
-const INTERVAL_COMMITS: u64 = 100;
+pub(crate) const INTERVAL_COMMITS: u64 = 100;
 
 /// Time between two checkpoints of a table that is committed to.
-const INTERVAL_TIME: Duration = Duration::from_secs(300);
+pub(crate) const INTERVAL_TIME: Duration = Duration::from_secs(300);
+
+/// Between two clean-ups of the log, which list it whole.
+const CLEAN_UP_INTERVAL: Duration = Duration::from_secs(3_600);
+
+/// So long an expired entry stays: some hourly runs of vacuum.
+const READ_BY_VACUUM: Duration = Duration::from_hours(4);
 
 /// What a checkpoint did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +53,10 @@ pub struct CheckpointReport {
 /// Those of reaching the store; a checkpoint is written or not, never half.
 pub async fn checkpoint(table: &Table) -> Result<CheckpointReport> {
     let _one_at_a_time = table.maintenance.lock().await;
+    write(table, true).await
+}
+
+async fn write(table: &Table, clean_up: bool) -> Result<CheckpointReport> {
     let name = table.definition().qualified_name();
     // Refuses a table that this release does not know, and says so where there is none.
     table.snapshot().await?;
@@ -46,10 +67,87 @@ pub async fn checkpoint(table: &Table) -> Result<CheckpointReport> {
         .map_err(|error| delta_error(&format!("{name}: checkpoint"), error))?;
     let version = delta.version().unwrap_or_default();
     table.pace().begin(version);
-    let removed = checkpoints::cleanup_metadata(&delta, None)
-        .await
-        .map_err(|error| delta_error(&format!("{name}: log clean-up"), error))?;
+    let removed = if clean_up { remove_expired_entries(table, &delta).await? } else { 0 };
     Ok(CheckpointReport { version, removed_log_entries: removed })
+}
+
+/// Removes log entries that have expired and stand behind a checkpoint.
+///
+/// # Errors
+/// As of [`checkpoint`].
+pub(crate) async fn clean_up_log(table: &Table) -> Result<usize> {
+    let name = table.definition().qualified_name();
+    let mut delta = DeltaTable::new(Arc::clone(table.log_store()));
+    delta.load().await.map_err(|error| delta_error(&format!("{name}: log clean-up"), error))?;
+    remove_expired_entries(table, &delta).await
+}
+
+async fn remove_expired_entries(table: &Table, delta: &DeltaTable) -> Result<usize> {
+    let failed =
+        |error| delta_error(&format!("{}: log clean-up", table.definition().qualified_name()), error);
+    let state = delta.snapshot().map_err(failed)?;
+    let retention = state.table_config().log_retention_duration().max(retention_of(table));
+    let stays = retention + READ_BY_VACUUM;
+    let cutoff_ms = civil::now() / 1_000 - i64::try_from(stays.as_millis()).unwrap_or(i64::MAX);
+    let removed =
+        checkpoints::cleanup_expired_logs_for(state.version(), table.log_store().as_ref(), cutoff_ms, None);
+    let removed = removed.await.map_err(failed)?;
+    table.pace().cleaned_at = Some(Instant::now());
+    Ok(removed)
+}
+
+/// A checkpoint that stands in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LastCheckpoint {
+    /// The version that it holds.
+    pub version: u64,
+    /// When it was written, by the store's clock.
+    pub written_at: Micros,
+}
+
+/// The newest checkpoint, as the log states it; `None` where there is none yet.
+///
+/// # Errors
+/// Those of reaching the store.
+pub async fn last_checkpoint(table: &Table) -> Result<Option<LastCheckpoint>> {
+    #[derive(Deserialize)]
+    struct Hint {
+        version: u64,
+    }
+    let name = table.definition().qualified_name();
+    let store = table.log_store().object_store(None);
+    let path = Path::from("_delta_log/_last_checkpoint");
+    let read = || async {
+        let got = match store.get(&path).await {
+            Ok(got) => got,
+            Err(object_store::Error::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(store_error(&format!("{name}: the last checkpoint"), error)),
+        };
+        let written_at = got.meta.last_modified.timestamp_micros();
+        let bytes = got.bytes().await;
+        let bytes = bytes.map_err(|error| store_error(&format!("{name}: the last checkpoint"), error))?;
+        Ok(Some((bytes, written_at)))
+    };
+    let Some((bytes, written_at)) = retried(read).await? else { return Ok(None) };
+    let hint: Hint = serde_json::from_slice(&bytes).map_err(|error| {
+        Error::internal(format!(
+            "{name}: _last_checkpoint cannot be read ({error}): `lake checkpoint {name}` writes it anew"
+        ))
+    })?;
+    Ok(Some(LastCheckpoint { version: hint.version, written_at }))
+}
+
+/// Writes a checkpoint unless a newer one than `than` stands there by now. `None`: it does.
+///
+/// # Errors
+/// As of [`checkpoint`].
+pub(crate) async fn checkpoint_if_older(table: &Table, than: u64) -> Result<Option<CheckpointReport>> {
+    let _one_at_a_time = table.maintenance.lock().await;
+    if last_checkpoint(table).await?.is_some_and(|last| last.version >= than) {
+        return Ok(None);
+    }
+    let clean_up = table.pace().clean_up_is_due();
+    write(table, clean_up).await.map(Some)
 }
 
 /// When a table was checkpointed last, as far as this process knows, and what came since.
@@ -63,16 +161,22 @@ pub(crate) struct Pace {
     committed: u64,
     /// Waits for the time to pass.
     timer: Option<JoinHandle<()>>,
+    /// When this process removed expired entries last.
+    cleaned_at: Option<Instant>,
 }
 
 impl Pace {
     pub(crate) fn new() -> Self {
-        Self { version: 0, at: Instant::now(), committed: 0, timer: None }
+        Self { version: 0, at: Instant::now(), committed: 0, timer: None, cleaned_at: None }
     }
 
     fn begin(&mut self, version: u64) {
         self.version = self.version.max(version);
         self.at = Instant::now();
+    }
+
+    fn clean_up_is_due(&self) -> bool {
+        self.cleaned_at.is_none_or(|at| at.elapsed() >= CLEAN_UP_INTERVAL)
     }
 
     fn is_due_by_commits(&self) -> bool {
@@ -90,6 +194,9 @@ impl Table {
         let mut pace = self.pace();
         pace.committed = version;
         pace.version = pace.version.max(known.unwrap_or(0));
+        let tail = version.saturating_sub(pace.version);
+        metrics::gauge!("intellicartel_lake_log_tail_commits", "table" => self.definition().qualified_name())
+            .set(tail as f64);
         if pace.is_due_by_commits() {
             pace.begin(version);
             let table = Arc::clone(self);
@@ -100,7 +207,9 @@ impl Table {
     }
 
     async fn checkpoint_or_warn(&self) {
-        if let Err(error) = checkpoint(self).await {
+        let _one_at_a_time = self.maintenance.lock().await;
+        let clean_up = self.pace().clean_up_is_due();
+        if let Err(error) = write(self, clean_up).await {
             tracing::warn!(table = self.definition().qualified_name(), %error, "checkpoint failed; the next one makes up for it");
         }
     }

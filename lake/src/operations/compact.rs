@@ -23,7 +23,8 @@ use uuid::Uuid;
 
 use crate::append::{MAX_BATCH_AGE, add, remove, too_old};
 use crate::commit::{Decision, Outcome, Plan, Proposal};
-use crate::log::{ActiveFile, Log};
+use crate::log::{ActiveFile, Log, MAX_ROWS, TARGET_BYTES};
+use crate::maintenance::Clock;
 use crate::read::read_file;
 use crate::stage::write_files;
 use crate::table::Table;
@@ -32,24 +33,22 @@ use crate::tables::PERIOD;
 /// Files that are read at once.
 const CONCURRENT_READS: usize = 4;
 
-/// Rows of a group, and their size in memory: a group ends before it would hold more. Ordering holds them twice.
-const MAX_ROWS: u64 = 1_000_000;
-const MAX_MEMORY_BYTES: usize = 512 << 20;
-
 /// What is compacted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CompactOptions {
     /// Only this period, `YYYY-MM`; absent: all.
     pub period: Option<String>,
-    /// Size that a file may reach, in bytes. Files below half of it are small.
+    /// Size that a file may reach, in bytes. Files below half of it are small, unless they have very many rows.
     pub target_bytes: u64,
     /// Fewer small files than this are left alone; two at least.
     pub min_files: usize,
+    /// Rows of a group may take so many bytes in memory; ordering holds them twice. A group ends before it would hold more.
+    pub memory_bytes: usize,
 }
 
 impl Default for CompactOptions {
     fn default() -> Self {
-        Self { period: None, target_bytes: 128 << 20, min_files: 2 }
+        Self { period: None, target_bytes: TARGET_BYTES, min_files: 2, memory_bytes: 512 << 20 }
     }
 }
 
@@ -78,27 +77,68 @@ pub struct CompactReport {
 /// [`ErrorKind::Invalid`] for options that make no sense; those of reaching the store. What was committed before stands.
 pub async fn compact(table: &Arc<Table>, options: &CompactOptions) -> Result<CompactReport> {
     check(options)?;
-    let mut report = CompactReport::default();
     let first = table.snapshot().await?;
-    let mut seen = first.transaction(&rewrite_id(table));
-    for files in groups(&first, options) {
-        let planned_on = table.snapshot().await?.version();
-        let Some(mut plan) = CompactPlan::stage(table, files, options, seen, planned_on).await? else {
-            continue;
-        };
-        match table.commit(&Uuid::new_v4().to_string(), &mut plan).await? {
+    let groups = groups(&first, options);
+    let mut rewrite = Rewrite::begin(table, &first, options, Clock::default());
+    for files in groups {
+        if rewrite.join(files).await? == Joined::GivenUp {
+            break;
+        }
+    }
+    Ok(rewrite.report)
+}
+
+/// What became of a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Joined {
+    /// One file stands in its place, or in the place of as much of it as memory may hold.
+    Committed,
+    /// Memory holds too few of its files at once; nothing was done.
+    TooWide,
+    /// Another process has rewritten files; so may have every group that was chosen on the same state.
+    GivenUp,
+}
+
+/// Joins groups of files that were chosen on one state, each in a commit of its own.
+pub(crate) struct Rewrite<'a> {
+    table: &'a Arc<Table>,
+    options: &'a CompactOptions,
+    clock: Clock,
+    /// The value of the transaction `rewrite/{table}`, as the last of our own commits left it.
+    seen: Option<i64>,
+    pub(crate) report: CompactReport,
+}
+
+impl<'a> Rewrite<'a> {
+    /// `first` is the state on which the groups are chosen; `clock` tells when files are removed.
+    pub(crate) fn begin(
+        table: &'a Arc<Table>,
+        first: &Log,
+        options: &'a CompactOptions,
+        clock: Clock,
+    ) -> Self {
+        let seen = first.transaction(&rewrite_id(table));
+        Self { table, options, clock, seen, report: CompactReport::default() }
+    }
+
+    pub(crate) async fn join(&mut self, files: Vec<Arc<ActiveFile>>) -> Result<Joined> {
+        let planned_on = self.table.snapshot().await?.version();
+        let staged = CompactPlan::stage(self.table, files, self.options, self.seen, planned_on).await?;
+        let Some(mut plan) = staged else { return Ok(Joined::TooWide) };
+        plan.clock = self.clock.clone();
+        match self.table.commit(&Uuid::new_v4().to_string(), &mut plan).await? {
             Outcome::Committed(version) => {
-                plan.add_to(&mut report, version);
-                seen = Some(plan.rewrite_version());
+                plan.add_to(&mut self.report, version);
+                self.seen = Some(plan.rewrite_version());
+                Ok(Joined::Committed)
             }
             Outcome::Dropped(reason) => {
                 plan.discard().await;
-                report.given_up = Some(reason);
-                break;
+                self.report.given_up = Some(reason);
+                Ok(Joined::GivenUp)
             }
         }
     }
-    Ok(report)
 }
 
 fn check(options: &CompactOptions) -> Result<()> {
@@ -119,11 +159,11 @@ fn rewrite_id(table: &Table) -> String {
 }
 
 /// Groups of small files, each of one period and as much as one file may hold, oldest files first.
-fn groups(log: &Log, options: &CompactOptions) -> Vec<Vec<Arc<ActiveFile>>> {
+pub(crate) fn groups(log: &Log, options: &CompactOptions) -> Vec<Vec<Arc<ActiveFile>>> {
     let mut periods: BTreeMap<&str, Vec<&Arc<ActiveFile>>> = BTreeMap::new();
     for file in log.files().values() {
         let is_wanted = options.period.as_ref().is_none_or(|period| *period == file.period);
-        if is_wanted && file.size_bytes < options.target_bytes / 2 {
+        if is_wanted && file.is_small(options.target_bytes) {
             periods.entry(&file.period).or_default().push(file);
         }
     }
@@ -158,6 +198,8 @@ struct CompactPlan<'a> {
     planned_on: u64,
     /// Whether it was dropped because others have rewritten files.
     lost: bool,
+    /// Tells when the files are removed.
+    clock: Clock,
 }
 
 impl<'a> CompactPlan<'a> {
@@ -169,7 +211,7 @@ impl<'a> CompactPlan<'a> {
         seen: Option<i64>,
         planned_on: u64,
     ) -> Result<Option<Self>> {
-        let read = read_group(table, &files).await?;
+        let read = read_group(table, &files, options.memory_bytes).await?;
         if read.files < options.min_files.max(2) {
             return Ok(None);
         }
@@ -190,7 +232,8 @@ impl<'a> CompactPlan<'a> {
             )));
         }
         let target_bytes = options.target_bytes;
-        Ok(Some(Self { table, files, staged, target_bytes, seen, planned_on, lost: false }))
+        let clock = Clock::default();
+        Ok(Some(Self { table, files, staged, target_bytes, seen, planned_on, lost: false, clock }))
     }
 
     fn rewrite_version(&self) -> i64 {
@@ -231,7 +274,8 @@ impl Plan for CompactPlan<'_> {
         if let Some(reason) = too_old(&self.staged, MAX_BATCH_AGE) {
             return Ok(Decision::Drop(reason));
         }
-        let removes = self.files.iter().map(|file| remove(file, false));
+        let at = self.clock.now();
+        let removes = self.files.iter().map(|file| remove(file, false, at));
         let adds = self.staged.iter().map(|file| Action::Add(add(file, false)));
         Ok(Decision::Commit(Box::new(Proposal {
             actions: removes.chain(adds).collect(),
@@ -257,7 +301,7 @@ struct ReadGroup {
     batches: Vec<RecordBatch>,
 }
 
-async fn read_group(table: &Table, files: &[Arc<ActiveFile>]) -> Result<ReadGroup> {
+async fn read_group(table: &Table, files: &[Arc<ActiveFile>], memory_bytes: usize) -> Result<ReadGroup> {
     let store = table.log_store().object_store(None);
     let schema = domain::table::arrow_schema(&table.definition().columns);
     let reads = files.iter().cloned().map(|file| read_whole(&store, file, &schema));
@@ -267,7 +311,7 @@ async fn read_group(table: &Table, files: &[Arc<ActiveFile>]) -> Result<ReadGrou
     let (mut read, mut memory) = (ReadGroup::default(), 0);
     while let Some(batches) = reads.try_next().await? {
         memory += batches.iter().map(RecordBatch::get_array_memory_size).sum::<usize>();
-        if memory > MAX_MEMORY_BYTES && read.files > 0 {
+        if memory > memory_bytes && read.files > 0 {
             break;
         }
         read.files += 1;

@@ -1,7 +1,8 @@
 //! Vacuum: removes files that no version within the table's retention needs. Nothing is committed, and `_delta_log` is never touched.
 //!
-//! Lite asks the log which files were removed long enough ago; it costs the reading of the log's older entries. Full lists the table's folder,
-//! and so also finds what no commit ever named: files of batches that were dropped, and of processes that were killed.
+//! Lite asks the log which files were removed long enough ago. It costs the reading of the log's older entries; whoever remembers up to where it was
+//! read the last time ([`vacuum_from`]) reads each entry once. Full lists the table's folder, and so also finds what no commit ever named: files
+//! of batches that were dropped, and of processes that were killed.
 //!
 //! A file that is on its way into a commit is never taken. It is younger than a day, and commits refuse files older than an hour
 //! (`append::too_old`).
@@ -13,7 +14,8 @@ use std::time::Duration;
 use deltalake::kernel::Action;
 use deltalake::logstore::get_actions;
 use deltalake::table::state::DeltaTableState;
-use domain::{Error, Result, civil};
+use domain::civil::{self, Micros};
+use domain::{Error, Result};
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
@@ -74,20 +76,28 @@ pub struct VacuumReport {
 /// [`domain::ErrorKind::NotFound`] when there is no table yet; those of reaching the store. Files that were removed by then are gone.
 pub async fn vacuum(table: &Table, options: &VacuumOptions) -> Result<VacuumReport> {
     let retention = options.unsafe_retention.unwrap_or_else(|| retention_of(table));
-    let cutoff_ms = civil::now() / 1_000 - i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
+    let cutoff_ms = cutoff_ms(civil::now(), retention);
     let store = table.log_store().object_store(None);
     let found = match options.mode {
         VacuumMode::Lite => find_in_log(table, &store, cutoff_ms).await?,
         VacuumMode::Full => find_in_folder(table, &store, cutoff_ms).await?,
     };
-    let report = VacuumReport {
-        files: found.len(),
-        bytes: found.iter().map(|file| file.size).sum(),
-        applied: options.apply,
-        retention,
-    };
-    if options.apply {
-        let removals = found.into_iter().map(|file| remove(&store, file.location));
+    let found = found.into_iter().map(|file| (file.location, file.size)).collect();
+    finish(table, found, options.apply, retention).await
+}
+
+/// Counts the files, and removes them if asked to.
+async fn finish(
+    table: &Table,
+    found: Vec<(Path, u64)>,
+    apply: bool,
+    retention: Duration,
+) -> Result<VacuumReport> {
+    let bytes = found.iter().map(|(_, size)| size).sum();
+    let report = VacuumReport { files: found.len(), bytes, applied: apply, retention };
+    if apply {
+        let store = table.log_store().object_store(None);
+        let removals: Vec<_> = found.into_iter().map(|(path, _)| remove(&store, path)).collect();
         futures::stream::iter(removals).buffer_unordered(CONCURRENT_CALLS).try_collect::<()>().await?;
         metrics::counter!("intellicartel_lake_vacuumed_bytes_total", "table" => table.definition().qualified_name())
             .increment(report.bytes);
@@ -95,7 +105,75 @@ pub async fn vacuum(table: &Table, options: &VacuumOptions) -> Result<VacuumRepo
     Ok(report)
 }
 
-fn retention_of(table: &Table) -> Duration {
+fn cutoff_ms(now: Micros, retention: Duration) -> i64 {
+    now / 1_000 - i64::try_from(retention.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// What [`vacuum_from`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Looked {
+    pub(crate) report: VacuumReport,
+    /// The first version that was not looked at to the end: where the next look begins.
+    pub(crate) next: u64,
+    /// Whether entries before the first that was read had been cleaned away unread: only Full finds what they removed.
+    pub(crate) has_gap: bool,
+}
+
+/// Lite, from a version on up to the first commit that removed files within the retention. Unlike [`vacuum`] it does not look whether the files
+/// are there still.
+///
+/// # Errors
+/// As of [`vacuum`].
+pub(crate) async fn vacuum_from(table: &Table, from: u64, apply: bool, now: Micros) -> Result<Looked> {
+    let retention = retention_of(table);
+    let cutoff_ms = cutoff_ms(now, retention);
+    let newest = retried(|| table.newest_version()).await?;
+    let mut first = from;
+    if from <= newest && read_removals(table, from).await?.is_none() {
+        let store = table.log_store().object_store(None);
+        let entries = list(&store, Some("_delta_log")).await?;
+        first = entries.iter().filter_map(version_of).min().unwrap_or(newest);
+    }
+    let reads = (first..=newest).map(|version| async move { (version, read_removals(table, version).await) });
+    let mut reads = futures::stream::iter(reads.collect::<Vec<_>>()).buffered(CONCURRENT_CALLS);
+    let (mut next, mut removals) = (first, Vec::new());
+    while let Some((version, removed)) = reads.next().await {
+        // An entry is cleaned away only once it has expired, and those before it with it: there is nothing to be had from it.
+        let removed = removed?.unwrap_or_default();
+        if removed.iter().any(|removal| removal.at_ms >= cutoff_ms) {
+            break;
+        }
+        removals.extend(removed);
+        next = version + 1;
+    }
+    drop(reads);
+    if !removals.is_empty() {
+        let known = Known::load(table).await?;
+        removals.retain(|removal| !known.is_needed(&removal.path, cutoff_ms));
+    }
+    let found = removals.into_iter().map(|removal| (Path::from(removal.path), removal.bytes)).collect();
+    let report = finish(table, found, apply, retention).await?;
+    Ok(Looked { report, next, has_gap: first > from })
+}
+
+/// Full, as of an instant, with the table's own retention.
+///
+/// # Errors
+/// As of [`vacuum`].
+pub(crate) async fn sweep(table: &Table, now: Micros) -> Result<VacuumReport> {
+    let retention = retention_of(table);
+    let store = table.log_store().object_store(None);
+    let found = find_in_folder(table, &store, cutoff_ms(now, retention)).await?;
+    finish(table, found.into_iter().map(|file| (file.location, file.size)).collect(), true, retention).await
+}
+
+/// The version of a log entry, by its name.
+fn version_of(entry: &ObjectMeta) -> Option<u64> {
+    entry.location.filename()?.strip_suffix(".json")?.parse().ok()
+}
+
+/// How long removed files of a table stay.
+pub(crate) fn retention_of(table: &Table) -> Duration {
     let days = table.definition().retention.deleted_file_days;
     Duration::from_hours(24 * u64::from(days)).max(LEAST_RETENTION)
 }
@@ -152,7 +230,7 @@ async fn find_in_log(table: &Table, store: &Arc<dyn ObjectStore>, cutoff_ms: i64
     // A checkpoint forgets what was removed before the retention; the entries before it remember, as long as they are there.
     let entries = list(store, Some("_delta_log")).await?;
     let versions = entries.iter().filter_map(|entry| {
-        let version: u64 = entry.location.filename()?.strip_suffix(".json")?.parse().ok()?;
+        let version = version_of(entry)?;
         (entry.last_modified.timestamp_millis() <= cutoff_ms.saturating_add(COMMIT_DELAY_MS))
             .then_some(version)
     });
@@ -160,7 +238,8 @@ async fn find_in_log(table: &Table, store: &Arc<dyn ObjectStore>, cutoff_ms: i64
     let reads = versions.into_iter().map(|version| read_removals(table, version));
     let mut reads = futures::stream::iter(reads).buffer_unordered(CONCURRENT_CALLS);
     while let Some(removals) = reads.try_next().await? {
-        removals.into_iter().for_each(|(path, at)| note(&mut known.removed_ms, path, at));
+        let removals = removals.into_iter().flatten();
+        removals.for_each(|removal| note(&mut known.removed_ms, removal.path, removal.at_ms));
     }
     let expired: HashSet<&str> = known
         .removed_ms
@@ -178,20 +257,31 @@ async fn find_in_log(table: &Table, store: &Arc<dyn ObjectStore>, cutoff_ms: i64
     Ok(found)
 }
 
-/// Removed files of one commit; an entry that was cleaned away meanwhile has none.
-async fn read_removals(table: &Table, version: u64) -> Result<Vec<(String, i64)>> {
+/// A file that a commit has removed.
+struct Removal {
+    path: String,
+    bytes: u64,
+    at_ms: i64,
+}
+
+/// Removed files of one commit; `None` when its entry was cleaned away meanwhile.
+async fn read_removals(table: &Table, version: u64) -> Result<Option<Vec<Removal>>> {
     let doing = format!("{}: reading version {version}", table.definition().qualified_name());
     let read = || async {
         table.log_store().read_commit_entry(version).await.map_err(|error| delta_error(&doing, error))
     };
-    let Some(bytes) = retried(read).await? else { return Ok(Vec::new()) };
+    let Some(bytes) = retried(read).await? else { return Ok(None) };
     let actions =
         get_actions(version, &bytes).map_err(|error| Error::internal(format!("{doing}: {error}")))?;
     let removals = actions.into_iter().filter_map(|action| match action {
-        Action::Remove(remove) => Some((remove.path, remove.deletion_timestamp.unwrap_or(0))),
+        Action::Remove(remove) => Some(Removal {
+            bytes: remove.size.and_then(|size| u64::try_from(size).ok()).unwrap_or(0),
+            at_ms: remove.deletion_timestamp.unwrap_or(0),
+            path: remove.path,
+        }),
         _ => None,
     });
-    Ok(removals.collect())
+    Ok(Some(removals.collect()))
 }
 
 /// Files of the table's folder that are old enough and that no version needs. The folder is listed before the state is read, so that a file which

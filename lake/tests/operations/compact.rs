@@ -247,7 +247,7 @@ async fn live(steps: &[Step]) {
             Step::Compact { target_bytes, min_files, letters } => {
                 let name = if letters { LETTERS } else { SALES };
                 let before = state(&lake, name).await;
-                let options = CompactOptions { target_bytes, min_files, period: None };
+                let options = CompactOptions { target_bytes, min_files, ..CompactOptions::default() };
                 let report = compact(&table(&lake, name), &options).await.expect("compaction");
                 let after = state(&lake, name).await;
                 assert_eq!(whole_rows(&lake, name, &after), whole_rows(&lake, name, &before), "{report:?}");

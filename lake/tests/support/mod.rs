@@ -207,7 +207,7 @@ pub(crate) async fn commit(lake: &Lake, batch: &Batch) -> CommitOutcome {
 /// Commits a batch that must be taken, and gives the table's version.
 pub(crate) async fn must_commit(lake: &Lake, batch: &Batch) -> u64 {
     match commit(lake, batch).await {
-        CommitOutcome::Committed { version } => version,
+        CommitOutcome::Committed { version, .. } => version,
         CommitOutcome::Dropped { reason } => panic!("the batch was dropped: {reason}"),
     }
 }
@@ -216,7 +216,7 @@ pub(crate) async fn must_commit(lake: &Lake, batch: &Batch) -> u64 {
 pub(crate) async fn must_drop(lake: &Lake, batch: &Batch) -> String {
     match commit(lake, batch).await {
         CommitOutcome::Dropped { reason } => reason,
-        CommitOutcome::Committed { version } => panic!("the batch was committed as version {version}"),
+        CommitOutcome::Committed { version, .. } => panic!("the batch was committed as version {version}"),
     }
 }
 
