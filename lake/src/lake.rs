@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use domain::{Error, Feed, Result};
+use futures::future::try_join_all;
 
 use crate::probe::probe_conditional_put;
 use crate::retry::retried;
@@ -58,11 +59,13 @@ impl Lake {
         let mut tables = BTreeMap::new();
         for definition in tables::all() {
             let name = definition.qualified_name();
-            let table = Table::new(definition, &store)?;
-            if options == LakeOptions::Write {
-                retried(|| table.ensure(store.folder().is_some())).await?;
-            }
-            tables.insert(name, Arc::new(table));
+            tables.insert(name, Arc::new(Table::new(definition, &store)?));
+        }
+        if options == LakeOptions::Write {
+            let is_folder = store.folder().is_some();
+            // Tables know nothing of each other, and each takes some requests: a start waits for the slowest, not for all.
+            let ensured = tables.values().map(|table| retried(move || table.ensure(is_folder)));
+            try_join_all(ensured.collect::<Vec<_>>()).await?;
         }
         Ok(Arc::new(Self { store, tables }))
     }

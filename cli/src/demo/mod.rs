@@ -170,7 +170,9 @@ async fn fill(
         admin.ensure_topic(&feed.topic(&kafka.prefix), PARTITIONS).await?;
     }
     let pipeline = Pipeline::new(config.ingest.pipeline.clone())?;
-    let options = crate::ingest::options(config, pipeline.clone(), false);
+    let mut options = crate::ingest::options(config, pipeline.clone(), false);
+    // A topic that a reset has deleted may still be on its way out; sending creates it anew.
+    options.awaits_topics = true;
     let stop = shutdown.child_token();
     let taken_in = tokio::spawn({
         let (kafka, lake, stop) = (kafka.clone(), Arc::clone(lake), stop.clone());
