@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use domain::{Error, Result};
 use serde_json::Value;
 
-/// Exit status of what was done or answered in part.
+/// Exit status of what was done or answered in part, or needs a hand.
 pub(crate) const PARTIAL: u8 = 3;
 
 /// How a report is written.

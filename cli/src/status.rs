@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ::engine::{Limits, Output as Answer, write_output};
@@ -10,14 +11,14 @@ use ::lake::maintenance::status::{LakeStatus, TableStatus, ToDo, status};
 use ::lake::{Lake, LakeOptions};
 use domain::civil::{self, Micros};
 use domain::ids::Pipeline;
-use domain::ports::Append as _;
+use domain::ports::{Append as _, Letters as _};
 use domain::position::TopicState;
+use domain::replay::{LetterEntry, LetterFilter, LetterStatus};
 use domain::{Error, Feed, Principal, Result};
 use serde_json::{Map, Value, json};
-use std::sync::Arc;
 
 use crate::config::{Config, EMBEDDED};
-use crate::report::{Form, Output, write_json, write_rows, write_text};
+use crate::report::{Form, Output, PARTIAL, write_json, write_rows, write_text};
 use crate::{lake, wire};
 
 /// How long a cluster may take to answer at all.
@@ -30,9 +31,6 @@ const STALLED: Micros = 120_000_000;
 const MARKERS: i64 = 2;
 
 const DAY: Micros = 86_400_000_000;
-
-/// Something needs a hand.
-const NEEDS_A_HAND: u8 = 3;
 
 pub(crate) async fn run(config: &Config, output: Output) -> Result<ExitCode> {
     let lake = wire::lake(config, LakeOptions::Read).await?;
@@ -64,7 +62,7 @@ pub(crate) async fn run(config: &Config, output: Output) -> Result<ExitCode> {
         }))?,
         Form::Table => write_tables(&tables, &bounds, &feeds, &to_do)?,
     }
-    Ok(if to_do.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(NEEDS_A_HAND) })
+    Ok(if to_do.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(PARTIAL) })
 }
 
 /// What Kafka says of the feeds' topics.
@@ -104,8 +102,10 @@ async fn bounds(config: &Config) -> Kafka {
 /// The dead letters of a feed.
 #[derive(Debug, Clone, Copy, Default)]
 struct Letters {
+    /// Ever, resolved ones too.
     all: i64,
-    of_day: i64,
+    /// Taken in within a day, and standing nowhere else.
+    unresolved_of_day: i64,
     newest_at: Option<Micros>,
 }
 
@@ -114,22 +114,27 @@ async fn letters(lake: &Arc<Lake>, tables: &LakeStatus) -> Result<BTreeMap<Strin
     if !tables.tables.iter().any(|table| table.name == "raw.dead_letters") {
         return Ok(BTreeMap::new());
     }
-    let day = civil::format_instant(tables.seen_at - DAY);
-    let sql = format!(
-        "SELECT feed, count(*) AS letters, \
-         count(*) FILTER (WHERE _ingested_at >= arrow_cast('{day}', 'Timestamp(Microsecond, Some(\"UTC\"))')) AS of_day, \
-         max(_ingested_at) AS newest FROM raw.dead_letters GROUP BY feed"
-    );
+    let of_day = LetterFilter { since: Some(tables.seen_at - DAY), ..LetterFilter::default() };
+    let of_day = lake.select(&of_day).await?;
+    let unresolved = |feed: &str| {
+        let is_meant =
+            |letter: &&LetterEntry| letter.feed.name() == feed && letter.status == LetterStatus::Dead;
+        i64::try_from(of_day.entries().iter().filter(is_meant).count()).unwrap_or(i64::MAX)
+    };
+    // A letter has a row for each attempt.
+    let sql = "SELECT feed, count(*) FILTER (WHERE attempt = 1) AS letters, max(_ingested_at) AS newest \
+         FROM raw.dead_letters GROUP BY feed";
     let session = wire::engine(Arc::clone(lake))?.session(Principal::Operator);
     let mut bytes = Vec::new();
-    write_output(session.query(&sql, Limits::default()).await?, Answer::Json, &mut bytes).await?;
+    write_output(session.query(sql, Limits::default()).await?, Answer::Json, &mut bytes).await?;
     let rows: Vec<Map<String, Value>> = serde_json::from_slice(&bytes)
         .map_err(|error| Error::internal(format!("an answer is not JSON: {error}")))?;
     let counted = rows.iter().map(|row| {
         let number = |name: &str| row.get(name).and_then(Value::as_i64).unwrap_or(0);
         let newest_at = row.get("newest").and_then(Value::as_str).and_then(civil::parse_instant);
         let feed = row.get("feed").and_then(Value::as_str).unwrap_or_default().to_owned();
-        (feed, Letters { all: number("letters"), of_day: number("of_day"), newest_at })
+        let unresolved_of_day = unresolved(&feed);
+        (feed, Letters { all: number("letters"), unresolved_of_day, newest_at })
     });
     Ok(counted.collect())
 }
@@ -261,10 +266,16 @@ impl FeedStatus {
                 "intellicartel serve --roles ingest",
             ));
         }
-        if self.letters.of_day > 0 {
+        if self.letters.unresolved_of_day > 0 {
             to_do.push(ToDo::new(
-                format!("feed {feed}: {} records were refused in the last 24 hours", self.letters.of_day),
-                format!("intellicartel dlq list --feed {feed} --since {}", civil::format_instant(now - DAY)),
+                format!(
+                    "feed {feed}: {} records were refused in the last 24 hours, and stand in no table",
+                    self.letters.unresolved_of_day
+                ),
+                format!(
+                    "intellicartel dlq list --feed {feed} --status dead --since {}",
+                    civil::format_instant(now - DAY)
+                ),
             ));
         }
         to_do
@@ -288,7 +299,7 @@ impl FeedStatus {
             "newest_ingested_at": self.newest_at.map(civil::format_instant),
             "freshness_seconds": self.newest_at.map(|at| (now - at).max(0) / 1_000_000),
             "dead_letters": self.letters.all,
-            "dead_letters_24h": self.letters.of_day,
+            "unresolved_24h": self.letters.unresolved_of_day,
         })
     }
 }
@@ -342,7 +353,7 @@ fn write_tables(tables: &LakeStatus, kafka: &Kafka, feeds: &[FeedStatus], to_do:
             row
         })
         .collect();
-    let columns = ["feed", "topic", "lag", "freshness_seconds", "rows", "dead_letters", "dead_letters_24h"];
+    let columns = ["feed", "topic", "lag", "freshness_seconds", "rows", "dead_letters", "unresolved_24h"];
     write_rows(Form::Table, &columns, &feeds)?;
     write_text("\n")?;
     let rows: Vec<Value> = tables.tables.iter().map(table).collect();
@@ -425,9 +436,11 @@ mod tests {
             ["intellicartel ingest accept-log x.sales.v1 --from earliest|latest|OFFSET"]
         );
         let refused = FeedStatus {
-            letters: Letters { all: 3, of_day: 1, newest_at: Some(NOW) },
+            letters: Letters { all: 3, unresolved_of_day: 1, newest_at: Some(NOW) },
             ..feed(vec![partition(Some(9), 0, 9)])
         };
-        assert!(commands(&refused)[0].starts_with("intellicartel dlq list --feed sales --since 20"));
+        assert!(
+            commands(&refused)[0].starts_with("intellicartel dlq list --feed sales --status dead --since 20")
+        );
     }
 }

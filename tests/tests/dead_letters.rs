@@ -180,6 +180,11 @@ fn replayed_by_map(world: World, is_spoilt: bool) {
     assert_eq!(world.sql("SELECT count(*) FROM curated.sales WHERE tenant = 'beside'"), sent.to_string());
     assert_eq!(world.sql("SELECT count(*) FROM curated.sales WHERE tenant = 'other'"), LETTERS.to_string());
     assert_eq!((listed(&world, &["--status", "resolved"]), listed(&world, &["--status", "dead"])), (500, 0));
+    let told = world.run(&["status", "--output", "json"]).stdout;
+    let told: serde_json::Value = serde_json::from_str(&told).expect("JSON");
+    let sales = &told["feeds"][0];
+    assert_eq!((&sales["dead_letters"], &sales["unresolved_24h"]), (&500.into(), &0.into()), "{sales:#}");
+    assert!(!told["to_do"].to_string().contains("dlq"), "what is resolved needs no hand: {told:#}");
     let again = world.run(&["dlq", "replay", "--map", map]).expect_success();
     assert!(again.stdout.starts_with("0 landed in 0 commits, 0 refused again"), "{}", again.stdout);
 }

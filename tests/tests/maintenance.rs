@@ -101,11 +101,14 @@ fn roles_are_processes_and_one_that_is_killed_is_followed() {
         let bad: i64 = acknowledged.iter().map(|&count| bad_before(count)).sum();
         let rows: i64 = acknowledged.iter().sum::<i64>() - bad;
         assert_eq!((&feed["rows"], &feed["dead_letters"]), (&rows.into(), &bad.into()), "{feed:#}");
-        assert_eq!(feed["dead_letters_24h"], bad, "{feed:#}");
+        assert_eq!(feed["unresolved_24h"], bad, "{feed:#}");
         assert!(feed["freshness_seconds"].as_i64().is_some_and(|seconds| seconds < 180), "{feed:#}");
         // The stream's bad records alone need a hand.
         let commands = commands(&said);
-        assert!(commands.len() == 1 && commands[0].contains("dlq list --feed sales --since"), "{said:#}");
+        assert!(
+            commands.len() == 1 && commands[0].contains("dlq list --feed sales --status dead --since"),
+            "{said:#}"
+        );
         assert_eq!(finished.status.code(), Some(3));
         let text = world.run(&["status"]).stdout;
         assert!(

@@ -23,20 +23,35 @@ fn columns(names: &[&str]) -> Columns {
     Columns { list: names.iter().map(|name| Column::text(*name)).collect(), sampled: None }
 }
 
-fn map(rows: &[[&str; 6]]) -> (Vec<serde_json::Value>, LocalTimes) {
-    let columns = columns(&["Invoice", "Code", "Quantity", "Price", "Date", "Customer"]);
+/// What a mapping makes of rows with these columns.
+fn records<const N: usize>(
+    mapping: &str,
+    parameters: &[(&str, &str)],
+    names: [&str; N],
+    rows: &[[&str; N]],
+) -> (Vec<(Feed, serde_json::Value)>, LocalTimes) {
+    let columns = columns(&names);
+    let parameters =
+        parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let (mut mapper, wanted) =
-        Mapping::parse(MAPPING).expect("valid").bind(&columns, &Parameters::new()).expect("bound");
+        Mapping::parse(mapping).expect("valid").bind(&columns, &parameters).expect("bound");
     let values = rows.iter().flat_map(|texts| {
         let mut row = Row::default();
         row.clear(wanted.len());
-        for (column, text) in columns.list.iter().zip(texts) {
-            row.set(wanted.iter().position(|name| *name == column.name).expect("all are mapped"), text);
+        for (name, text) in names.iter().zip(texts) {
+            row.set(wanted.iter().position(|wanted| wanted == name).expect("all are mapped"), text);
         }
         mapper.map(&row)
     });
-    let values: Vec<_> = values.map(|record| serde_json::from_slice(&record.value).expect("json")).collect();
+    let values =
+        values.map(|record| (record.feed, serde_json::from_slice(&record.value).expect("json"))).collect();
     (values, mapper.local_times())
+}
+
+fn map(rows: &[[&str; 6]]) -> (Vec<serde_json::Value>, LocalTimes) {
+    let names = ["Invoice", "Code", "Quantity", "Price", "Date", "Customer"];
+    let (records, times) = records(MAPPING, &[], names, rows);
+    (records.into_iter().map(|(_, record)| record).collect(), times)
 }
 
 #[test]
@@ -128,19 +143,8 @@ const SEVERAL: &str = r#"
 "#;
 
 fn records_of(rows: &[[&str; 6]]) -> Vec<(Feed, serde_json::Value)> {
-    let columns = columns(&["Store", "Date", "Open", "Sales", "Promo", "Week"]);
-    let parameters = Parameters::from([("tenant".to_owned(), "rossmann".to_owned())]);
-    let mapping = Mapping::parse(SEVERAL).expect("valid");
-    let (mut mapper, wanted) = mapping.bind(&columns, &parameters).expect("bound");
-    let values = rows.iter().flat_map(|texts| {
-        let mut row = Row::default();
-        row.clear(wanted.len());
-        for (column, text) in columns.list.iter().zip(texts) {
-            row.set(wanted.iter().position(|name| *name == column.name).expect("all are mapped"), text);
-        }
-        mapper.map(&row)
-    });
-    values.map(|record| (record.feed, serde_json::from_slice(&record.value).expect("json"))).collect()
+    let names = ["Store", "Date", "Open", "Sales", "Promo", "Week"];
+    records(SEVERAL, &[("tenant", "rossmann")], names, rows).0
 }
 
 #[test]
