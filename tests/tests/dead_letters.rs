@@ -96,7 +96,7 @@ fn resolved(world: &World, lake: &Lake) -> usize {
 
 /// Runs a replay again and again, and kills it each time once it has landed some more letters; at last lets it run to its end.
 fn replay_under_fire(world: &World, arguments: &[&str], dice: &mut StdRng) -> Finished {
-    let arguments = [&["dlq", "replay", "--piece", "10", "--output", "json"], arguments].concat();
+    let arguments = [&["dlq", "replay", "--piece", "4", "--output", "json"], arguments].concat();
     let (lake, mut cut_off) = (world.lake(), Vec::new());
     for _ in 0..setting("REPLAY_KILLS", 5) {
         let wanted = resolved(world, &lake) + dice.random_range(0..90);
@@ -244,7 +244,9 @@ fn letters_edited_by_hand_land_once_and_the_others_stay_dead_with_one_attempt_mo
     let ended = replay_under_fire(&world, &["--edit", name], &mut dice);
     assert_eq!(ended.status.code(), Some(3), "{}", ended.stderr);
     let report = json_of(&ended);
-    assert_eq!((&report["refused"], &report["unmatched"]), (&json!(2), &json!(499)), "{report}");
+    // The last run finds what the killed ones have landed among the unmatched, with the record that never was a letter, and lands the others.
+    let number = |name: &str| report[name].as_u64().expect("a number");
+    assert_eq!((number("refused"), number("landed") + number("unmatched")), (2, 499), "{report}");
     let sum = LETTERS * (LETTERS - 1) / 2 + LETTERS / 4 - 16;
     assert_eq!(mended(&world), format!("498,498,498,{sum}.500"));
     assert_eq!((listed(&world, &["--status", "resolved"]), listed(&world, &["--status", "dead"])), (498, 2));
