@@ -73,6 +73,7 @@ pub(crate) struct Config {
     pub(crate) s3: S3,
     pub(crate) http: Http,
     pub(crate) maintenance: Maintenance,
+    pub(crate) marts: Marts,
 }
 
 /// How Kafka is reached.
@@ -134,6 +135,19 @@ pub(crate) struct Maintenance {
     pub(crate) lease_seconds: u64,
     pub(crate) memory_bytes: usize,
     pub(crate) small_files_cap: usize,
+}
+
+/// How the daily marts are kept.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Marts {
+    pub(crate) refresh_ms: u64,
+}
+
+impl Default for Marts {
+    fn default() -> Self {
+        Self { refresh_ms: 20_000 }
+    }
 }
 
 impl Default for Maintenance {

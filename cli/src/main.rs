@@ -7,6 +7,7 @@ mod doctor;
 mod forecast;
 mod ingest;
 mod lake;
+mod marts;
 mod produce;
 mod report;
 mod serve;
@@ -63,6 +64,9 @@ enum Command {
     /// Shows, mends and replays dead letters: records that no feed could take, as the platform operator.
     #[command(subcommand)]
     Dlq(dlq::Action),
+    /// Makes the daily marts, as the platform operator; a serving process keeps them by itself.
+    #[command(subcommand)]
+    Marts(marts::Action),
     /// Forecasts demand.
     Forecast(forecast::Args),
     /// Serves HTTP over the lake, reads feeds into it and keeps it in shape: all in one process, or each in one of its own.
@@ -159,6 +163,7 @@ async fn run(cli: Cli) -> domain::Result<ExitCode> {
         Command::Sql(args) => return sql::run(&config, args).await,
         Command::Lake(action) => lake::run(&config, action).await?,
         Command::Dlq(action) => return dlq::run(&config, action).await,
+        Command::Marts(action) => marts::run(&config, action).await?,
         Command::Forecast(args) => forecast::run(&config, args).await?,
         Command::Serve(args) => serve::run(&config, &args).await?,
         Command::Status(output) => return status::run(&config, output).await,

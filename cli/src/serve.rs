@@ -13,7 +13,7 @@ use ::lake::{Lake, LakeOptions};
 use api::{ApiState, Health, Routes};
 use clap::ValueEnum;
 use domain::ids::Pipeline;
-use domain::{Error, Feed, Result};
+use domain::{Error, ErrorKind, Feed, Result};
 use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -43,6 +43,8 @@ enum Role {
     Ingest,
     /// Keeps the tables in shape, if no other process does.
     Maintenance,
+    /// Keeps the daily marts up to date.
+    Marts,
 }
 
 pub(crate) async fn run(config: &Config, args: &Args) -> Result<()> {
@@ -51,7 +53,7 @@ pub(crate) async fn run(config: &Config, args: &Args) -> Result<()> {
     let metrics = wire::metrics()?;
     // A port that is taken is told before a lake is created.
     let listener = api::bind(&config.http.listen).await?;
-    let options = match (has(Role::Ingest), has(Role::Maintenance)) {
+    let options = match (has(Role::Ingest), has(Role::Maintenance) || has(Role::Marts)) {
         (true, _) => LakeOptions::Write,
         (false, true) => LakeOptions::Upkeep,
         (false, false) => LakeOptions::Read,
@@ -68,6 +70,9 @@ pub(crate) async fn run(config: &Config, args: &Args) -> Result<()> {
     }
     if has(Role::Maintenance) {
         parts.push(maintain(config, Arc::clone(&lake), health.clone(), shutdown.clone()).boxed());
+    }
+    if has(Role::Marts) {
+        parts.push(keep_marts(config, Arc::clone(&lake), health.clone(), shutdown.clone()).boxed());
     }
     let routes = if has(Role::Api) { Routes::All } else { Routes::Operations };
     let state = state(lake, metrics, shutdown.clone())?.with_health(health);
@@ -147,6 +152,36 @@ async fn maintain(config: &Config, lake: Arc<Lake>, health: Health, shutdown: Ca
         Err(error) => health.tell(PART, Err(error.to_string())),
     };
     maintainer.run(shutdown, tell).await;
+}
+
+/// Keeps the daily marts until the shutdown. What another process did first is not to be done any more.
+async fn keep_marts(config: &Config, lake: Arc<Lake>, health: Health, shutdown: CancellationToken) {
+    const PART: &str = "marts";
+    let interval = Duration::from_millis(config.marts.refresh_ms.max(100));
+    health.tell(PART, Ok("begins"));
+    let keep = async {
+        let marts = wire::marts(lake)?;
+        loop {
+            match marts.refresh().await {
+                Ok(_) => health.tell(PART, Ok("ok")),
+                Err(error) if error.kind() == ErrorKind::Conflict => {
+                    health.tell(PART, Ok("another process refreshes them too"));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the marts could not be refreshed, and it will be tried again");
+                    health.tell(PART, Err(error.to_string()));
+                }
+            }
+            tokio::time::sleep(interval).await;
+        }
+    };
+    let kept: Result<()> = tokio::select! {
+        kept = keep => kept,
+        () = shutdown.cancelled() => Ok(()),
+    };
+    if let Err(error) = kept {
+        health.tell(PART, Err(error.to_string()));
+    }
 }
 
 /// What a server over the lake needs.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use ::engine::marts::{MartParts, Marts};
 use ::engine::series::SeriesReader;
 use ::engine::{Engine, EngineParts, EngineSettings, ObjectStoreUrl};
 use ::ingest::kafka::KafkaConfig;
@@ -68,6 +69,12 @@ fn engine_with(lake: Arc<Lake>, settings: EngineSettings) -> Result<Engine> {
         .map_err(|error| Error::internal(format!("store URL {url}: {error}")))?;
     let catalog = Arc::new(LakeCatalog::new(Arc::clone(&lake)));
     Engine::new(EngineParts { catalog, snapshots: lake, store: (url, store) }, settings)
+}
+
+/// What keeps the daily marts.
+pub(crate) fn marts(lake: Arc<Lake>) -> Result<Marts> {
+    let parts = MartParts { changes: lake.clone(), replace: lake.clone(), snapshots: lake.clone() };
+    Ok(Marts::new(&engine(lake)?, parts))
 }
 
 /// What models read their series with.

@@ -13,12 +13,14 @@ pub mod fields;
 pub mod forecast;
 pub mod ids;
 pub mod kinds;
+pub mod marts;
 pub mod ports;
 pub mod position;
 pub mod principal;
 pub mod replay;
 pub mod scope;
 pub mod table;
+pub mod zone;
 
 pub use dead_letter::DeadLetter;
 pub use error::{Error, ErrorKind, Result};

@@ -1,5 +1,6 @@
 //! What the parts ask of each other. The traits stand here so that the crates that implement them never meet.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use crate::error::Result;
 use crate::feeds::Feed;
 use crate::forecast::{ForecastRun, SeriesSet};
 use crate::ids::Pipeline;
+use crate::marts::{DaySet, Mart};
 use crate::position::{LogIdentity, PartitionRange, TopicState};
 use crate::principal::Principal;
 use crate::replay::{Landed, LetterEntry, LetterFilter, StoredLetter};
@@ -172,6 +174,77 @@ pub trait ForecastSink: Send + Sync + Debug {
 pub trait Tables: Send + Sync + Debug {
     /// Daily net units by tenant, store and sku of all sales that `principal` may see, read at one version. Days are UTC.
     async fn daily_series(&self, principal: &Principal) -> Result<SeriesSet>;
+}
+
+/// What became of a table's rows between two versions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Changed {
+    /// Files whose rows came or went. Files that were only rewritten do not count.
+    pub files: usize,
+    /// Whether rows went.
+    pub removes: bool,
+}
+
+/// What changed in a table between two versions. Their rows are read in SQL, as `raw."{feed}@{from}..{to}"`.
+#[async_trait]
+pub trait Changes: Send + Sync + Debug {
+    /// What the commits after `from`, up to `to`, have changed; none when that cannot be told any more, because entries of the log or
+    /// files are gone.
+    async fn changed(&self, feed: Feed, from: u64, to: u64) -> Result<Option<Changed>>;
+}
+
+/// A mart as it stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MartState {
+    /// The version of its table.
+    pub version: u64,
+    /// The versions of the sources that its rows are made from; empty before it was first made.
+    pub sources: BTreeMap<Feed, u64>,
+}
+
+/// Days of a mart that take the place of those that stand there.
+#[derive(Debug, Clone)]
+pub struct Replacement {
+    /// The mart.
+    pub mart: Mart,
+    /// The versions of its sources that the caller saw in [`MartState`].
+    pub seen: BTreeMap<Feed, u64>,
+    /// The versions of its sources that the rows are made from.
+    pub sources: BTreeMap<Feed, u64>,
+    /// The days whose rows go.
+    pub days: DaySet,
+    /// The rows that come, as written files.
+    pub files: Vec<StagedFile>,
+}
+
+/// What a replacement did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Replaced {
+    /// The version of the mart's table that holds it.
+    pub version: u64,
+    /// Rows that came.
+    pub rows: u64,
+    /// Rows that went.
+    pub replaced_rows: u64,
+    /// Rows of other days that were written anew, because they shared a file with one that went.
+    pub kept_rows: u64,
+}
+
+/// Days of marts into the lake: rows, the keys that they replace, and the versions of the sources, in one commit.
+#[async_trait]
+pub trait Replace: Send + Sync + Debug {
+    /// The mart as it stands.
+    async fn mart_state(&self, mart: Mart) -> Result<MartState>;
+
+    /// Writes rows, each batch of one month, as files below the mart's table. Nothing becomes visible.
+    async fn stage_days(&self, mart: Mart, rows: Vec<(String, RecordBatch)>) -> Result<Vec<StagedFile>>;
+
+    /// Replaces days, and moves the versions of the sources.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Conflict`] when the mart's sources are others by now than the caller saw; nothing was done then.
+    /// [`crate::ErrorKind::Unavailable`] when the store could not be asked to the end: the mart's state tells what came of it.
+    async fn replace_days(&self, replacement: Replacement) -> Result<Replaced>;
 }
 
 /// Artefacts by name, below the lake's root. A name is a relative path like `ml-models/forecasting/x/manifest.json`.

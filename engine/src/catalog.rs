@@ -22,6 +22,7 @@ use crate::Shared;
 use crate::scope::{RowScope, ScopedTable};
 use crate::session::CATALOG;
 use crate::time_travel::AT;
+use crate::views::{SqlView, VIEWS};
 
 /// The table of settings, which tells of the machine: the operator's.
 const SETTINGS: &str = "df_settings";
@@ -168,6 +169,13 @@ impl ViewSchema {
         self.view.scope(&self.qualified(table)).is_some() && self.tables.table_exist(table)
     }
 
+    /// The view of a name, if all that it reads is visible.
+    fn view_of(&self, name: &str) -> Option<&'static SqlView> {
+        let view = SqlView::named(&self.qualified(name))?;
+        let is_visible = |table: &&str| self.view.scope(table).is_some();
+        view.tables.iter().all(is_visible).then_some(view)
+    }
+
     async fn open(&self, name: &str, at: Option<&str>, scope: RowScope) -> DfResult<Arc<dyn TableProvider>> {
         let (view, table) = (&self.view, self.qualified(name));
         let told = |error| view.told(&table, at, error);
@@ -190,10 +198,17 @@ impl SchemaProvider for ViewSchema {
     fn table_names(&self) -> Vec<String> {
         let mut names = self.tables.table_names();
         names.retain(|name| self.is_visible(name));
+        let views = VIEWS.iter().filter_map(|view| view.name.strip_prefix(&format!("{}.", self.name)));
+        names.extend(views.filter(|name| self.view_of(name).is_some()).map(ToOwned::to_owned));
         names
     }
 
     async fn table(&self, name: &str) -> DfResult<Option<Arc<dyn TableProvider>>> {
+        if let Some(view) = self.view_of(name) {
+            let has_tenant = self.view.principal == Principal::Operator;
+            let opened = view.open(&self.view.reader, self.view.catalogs(), has_tenant).await?;
+            return Ok(Some(opened));
+        }
         let (base, at) = name.split_once(AT).map_or((name, None), |(base, at)| (base, Some(at)));
         match self.view.scope(&self.qualified(base)).filter(|_| self.is_visible(base)) {
             None => Ok(None),
@@ -202,11 +217,12 @@ impl SchemaProvider for ViewSchema {
     }
 
     async fn table_type(&self, name: &str) -> DfResult<Option<TableType>> {
-        Ok(self.table_exist(name).then_some(TableType::Base))
+        let table_type = if self.view_of(name).is_some() { TableType::View } else { TableType::Base };
+        Ok(self.table_exist(name).then_some(table_type))
     }
 
     fn table_exist(&self, name: &str) -> bool {
-        self.is_visible(name.split_once(AT).map_or(name, |(base, _)| base))
+        self.view_of(name).is_some() || self.is_visible(name.split_once(AT).map_or(name, |(base, _)| base))
     }
 }
 

@@ -11,6 +11,7 @@ mod derived;
 mod error;
 mod growth;
 mod limits;
+pub mod marts;
 mod memory;
 mod output;
 mod runtime;
@@ -19,6 +20,7 @@ mod sequence;
 pub mod series;
 mod session;
 mod time_travel;
+mod views;
 mod yielding;
 
 use std::num::NonZeroUsize;

@@ -9,6 +9,7 @@ use datafusion::catalog::{CatalogProvider, SchemaProvider, TableProvider};
 use datafusion::common::{DataFusionError, Result as DfResult};
 use domain::{Feed, civil};
 
+use crate::changes::changed_files;
 use crate::lake::Lake;
 use crate::newest::NewestTable;
 use crate::provider::DeltaProvider;
@@ -20,6 +21,12 @@ const RAW: &str = "raw";
 pub(crate) fn stored(name: &str) -> Cow<'_, str> {
     let feed = name.strip_prefix("raw.").filter(|name| Feed::from_name(name).is_ok());
     feed.map_or(Cow::Borrowed(name), |feed| Cow::Owned(format!("curated.{feed}")))
+}
+
+/// The two versions of `{from}..{to}`.
+fn changes(at: &str) -> Option<(u64, u64)> {
+    let (from, to) = at.split_once("..")?;
+    Some((from.parse().ok()?, to.parse().ok()?))
 }
 
 /// The lake as a catalog of schemas.
@@ -75,6 +82,11 @@ impl SchemaProvider for LakeSchema {
         let qualified = format!("{}.{base}", self.schema);
         let Some(table) = self.lake.tables().get(stored(&qualified).as_ref()) else { return Ok(None) };
         let external = |error: domain::Error| DataFusionError::External(Box::new(error));
+        let (definition, url) = (table.definition(), table.log_store().root_url().clone());
+        if let Some((from, to)) = at.and_then(changes).filter(|_| self.schema == RAW) {
+            let changed = changed_files(table, from, to).await.map_err(external)?;
+            return Ok(Some(Arc::new(DeltaProvider::of_files(definition, changed.files, url))));
+        }
         let log = match at.map(|at| (at.parse::<u64>(), civil::parse_instant(at))) {
             None => table.snapshot().await,
             Some((Ok(version), _)) => table.snapshot_at(version).await,
@@ -86,11 +98,7 @@ impl SchemaProvider for LakeSchema {
                 "`{name}`: write a version as a number, like \"{base}@12\", or as an instant, like \"{base}@2026-01-31T00:00:00Z\""
             ))),
         };
-        let provider = DeltaProvider::new(
-            table.definition(),
-            &log.map_err(external)?,
-            table.log_store().root_url().clone(),
-        );
+        let provider = DeltaProvider::new(definition, &log.map_err(external)?, url);
         let feed = Feed::ALL.into_iter().find(|feed| format!("curated.{}", feed.name()) == qualified);
         Ok(Some(match feed.filter(|feed| feed.is_of_states()) {
             Some(feed) => Arc::new(NewestTable::new(provider, feed.natural_key())),

@@ -290,7 +290,7 @@ impl Log {
     }
 }
 
-fn active_file(add: Add) -> ActiveFile {
+pub(crate) fn active_file(add: Add) -> ActiveFile {
     ActiveFile {
         period: add.partition_values.get(PERIOD).cloned().flatten().unwrap_or_default(),
         size_bytes: u64::try_from(add.size).unwrap_or(0),

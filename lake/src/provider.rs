@@ -44,13 +44,19 @@ pub(crate) struct DeltaProvider {
 }
 
 impl DeltaProvider {
+    /// The table as a state has it.
     pub(crate) fn new(definition: &TableDefinition, log: &Log, url: Url) -> Self {
+        Self::of_files(definition, log.files().values().cloned().collect(), url)
+    }
+
+    /// Some files of the table.
+    pub(crate) fn of_files(definition: &TableDefinition, files: Vec<Arc<ActiveFile>>, url: Url) -> Self {
         let file_schema = domain::table::arrow_schema(&definition.columns);
         let partitions = definition.partition_columns().into_iter();
         let partitions: Vec<_> =
             partitions.map(|name| Arc::new(Field::new(name, DataType::Utf8, true))).collect();
         let table_schema = TableSchema::builder(file_schema).with_table_partition_cols(partitions).build();
-        Self { table_schema, files: log.files().values().cloned().collect(), url }
+        Self { table_schema, files, url }
     }
 
     fn partitioned_file(&self, file: &ActiveFile) -> DfResult<PartitionedFile> {

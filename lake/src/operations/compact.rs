@@ -154,7 +154,8 @@ fn check(options: &CompactOptions) -> Result<()> {
     Ok(())
 }
 
-fn rewrite_id(table: &Table) -> String {
+/// The application id that whoever removes files moves.
+pub(crate) fn rewrite_id(table: &Table) -> String {
     format!("rewrite/{}", table.definition().qualified_name())
 }
 

@@ -3,10 +3,12 @@
 mod curated;
 mod dead_letters;
 mod forecasts;
+mod marts;
 
 use std::collections::HashMap;
 
 use arrow_schema::DataType;
+use domain::marts::Mart;
 use domain::table::Column;
 use domain::{Feed, TableScope};
 
@@ -14,6 +16,7 @@ pub use curated::feed_table;
 pub use dead_letters::dead_letters;
 pub use forecasts::forecasts;
 pub(crate) use forecasts::{period as forecast_period, rows as forecast_rows};
+pub use marts::mart_table;
 
 /// The partition column of tables that have one: a UTC month, `YYYY-MM`. Files of tables without it are of the period "".
 pub const PERIOD: &str = "period";
@@ -89,6 +92,7 @@ pub(crate) fn partition_values(period: &str) -> HashMap<String, Option<String>> 
 #[must_use]
 pub fn all() -> Vec<TableDefinition> {
     let mut tables = vec![dead_letters(), forecasts()];
+    tables.extend(Mart::ALL.into_iter().map(mart_table));
     tables.extend(Feed::ALL.into_iter().map(feed_table));
     tables
 }
