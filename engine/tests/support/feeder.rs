@@ -53,7 +53,9 @@ impl Feeder {
                 ingested_at: civil::now(),
                 history: false,
             };
-            builder.push(Some(record.to_string().as_bytes()), &metadata, civil::now()).expect("a good record");
+            builder
+                .push(Some(record.to_string().as_bytes()), &metadata, civil::now())
+                .expect("a good record");
             next += 1;
         }
         let batch = Batch {
