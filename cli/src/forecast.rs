@@ -1,6 +1,7 @@
 //! `forecast`: series out of the lake, forecasts into it. What was made of each business goes to stdout, progress to stderr.
 
 use std::io::Write;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
@@ -24,7 +25,8 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Forecasts every article of every store from curated.sales into marts.forecasts. Run again on the same sales, it leaves the same rows.
+    /// Brings the daily marts up to date, and forecasts every article of every store from them into marts.forecasts. Run again on the same sales, it
+    /// leaves the same rows.
     Run {
         /// Days ahead.
         #[arg(long, default_value_t = 28, value_parser = clap::value_parser!(u16).range(1..=365))]
@@ -79,7 +81,7 @@ pub(crate) async fn run(config: &Config, args: Args) -> Result<()> {
     let style = "{bar:30} {percent:>3} %  {msg}  ETA {eta}";
     bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
     bar.enable_steady_tick(Duration::from_millis(200));
-    bar.set_message("reading curated.sales");
+    bar.set_message("refreshing the daily marts");
     let summaries = run_all(config, &principal, usize::from(horizon), &bar).await;
     bar.finish_and_clear();
     print(&summaries?, output)
@@ -92,8 +94,10 @@ async fn run_all(
     bar: &ProgressBar,
 ) -> Result<Vec<Summary>> {
     let lake = wire::lake(config, LakeOptions::Write).await?;
+    let _ = wire::marts(Arc::clone(&lake))?.refresh().await?;
+    bar.set_message("reading marts.item_days");
     let begun = Instant::now();
-    let set = wire::series(std::sync::Arc::clone(&lake))?.daily_series(principal).await?;
+    let set = wire::series(Arc::clone(&lake))?.daily_series(principal).await?;
     let read_ms = millis(begun);
     if set.series.is_empty() {
         let whose = match principal {
@@ -102,7 +106,9 @@ async fn run_all(
         };
         return Err(Error::new(
             ErrorKind::NotFound,
-            format!("curated.sales holds no sales{whose}: `produce` and `ingest` some first"),
+            format!(
+                "marts.item_days holds no sales{whose}: `produce` and `ingest` some, and a record in `stores` for each store, first"
+            ),
         ));
     }
     bar.set_length(set.series.len() as u64);

@@ -172,7 +172,7 @@ pub trait ForecastSink: Send + Sync + Debug {
 /// Long series out of the lake.
 #[async_trait]
 pub trait Tables: Send + Sync + Debug {
-    /// Daily net units by tenant, store and sku of all sales that `principal` may see, read at one version. Days are UTC.
+    /// Daily net units by tenant, store and sku of all sales that `principal` may see, as the daily mart has them. Days are those of the store.
     async fn daily_series(&self, principal: &Principal) -> Result<SeriesSet>;
 }
 

@@ -1,7 +1,7 @@
-//! The daily series that models are made of, read by SQL over `curated.sales`.
+//! The daily series that models are made of, read by SQL over the daily mart.
 //!
-//! All is read at one version of the table, which the set names. Two questions are asked: the net units of each day on which something happened, in
-//! the order of the series, and the names. Answers are taken batch by batch; what is held is the dense series alone, 8 bytes a day.
+//! All is read at versions which the set names. Two questions are asked: the net units of each day on which something was sold or came back, in
+//! the order of the series, and the names on the receipts. Answers are taken batch by batch; what is held is the dense series alone, 8 bytes a day.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,6 +19,7 @@ use futures::StreamExt;
 use crate::{Engine, Limits, Session};
 
 const SALES: &str = "curated.sales";
+const ITEM_DAYS: &str = "marts.item_days";
 
 /// Reads series out of a lake.
 #[derive(Debug)]
@@ -48,18 +49,19 @@ impl SeriesReader {
 #[async_trait]
 impl Tables for SeriesReader {
     async fn daily_series(&self, principal: &Principal) -> Result<SeriesSet> {
-        let version = self.versions.newest_version(SALES).await?;
-        let from = format!("curated.\"sales@{version}\" WHERE NOT _duplicate{}", scope(principal));
+        let days_version = self.versions.newest_version(ITEM_DAYS).await?;
+        let sales_version = self.versions.newest_version(SALES).await?;
+        let scope = scope(principal);
         let mut dense = Dense::default();
         let days = format!(
-            "SELECT tenant, store, sku, CAST(occurred_at AS DATE) AS day, CAST(sum(quantity) AS DOUBLE) AS units, \
-             bool_or(quantity > 0) AS sold FROM {from} GROUP BY tenant, store, sku, day ORDER BY tenant, store, sku, day"
+            "SELECT tenant, store, sku, date AS day, CAST(units - returned_units AS DOUBLE) AS units, units > 0 AS sold \
+             FROM marts.\"item_days@{days_version}\" WHERE sale_lines + return_lines > 0{scope} ORDER BY tenant, store, sku, day"
         );
         self.each(&days, |batch| dense.take(batch)).await?;
         let mut series = dense.finish();
         let names = format!(
             "SELECT tenant, store, sku, last_value(product_name ORDER BY occurred_at, product_name) AS name \
-             FROM {from} AND product_name IS NOT NULL GROUP BY tenant, store, sku"
+             FROM curated.\"sales@{sales_version}\" WHERE NOT _duplicate AND product_name IS NOT NULL{scope} GROUP BY tenant, store, sku"
         );
         let at: HashMap<SeriesKey, usize> =
             series.iter().enumerate().map(|(at, series)| (series.key.clone(), at)).collect();
@@ -73,7 +75,8 @@ impl Tables for SeriesReader {
             Ok(())
         };
         self.each(&names, name).await?;
-        Ok(SeriesSet { series, lake_versions: [(SALES.to_owned(), version)].into() })
+        let lake_versions = [(ITEM_DAYS.to_owned(), days_version), (SALES.to_owned(), sales_version)].into();
+        Ok(SeriesSet { series, lake_versions })
     }
 }
 
@@ -111,7 +114,7 @@ impl Dense {
         let sold = column(batch, "sold", |array| array.as_boolean_opt())?;
         for row in 0..batch.num_rows() {
             let day = Date32Type::to_naive_date_opt(days.value(row))
-                .ok_or_else(|| Error::internal(format!("{SALES} holds a day beyond the calendar")))?;
+                .ok_or_else(|| Error::internal(format!("{ITEM_DAYS} holds a day beyond the calendar")))?;
             self.day(keys.borrowed(row), day, units.value(row), sold.is_valid(row) && sold.value(row));
         }
         Ok(())

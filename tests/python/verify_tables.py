@@ -20,7 +20,7 @@ def main() -> None:
     for answer in sorted(answers.glob("*.csv")):
         schema, name = answer.stem.split(".")
         # What `sql` calls raw.{feed} are all records of the table curated/{feed}.
-        folder = f"{schema}/{name}" if name == "dead_letters" else f"curated/{name}"
+        folder = f"curated/{name}" if schema == "raw" and name != "dead_letters" else f"{schema}/{name}"
         table = DeltaTable(f"{root}/lake/{folder}", storage_options=storage_options(root))
         db = duckdb.connect()
         db.execute("SET TimeZone = 'UTC'")

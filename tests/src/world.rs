@@ -175,6 +175,40 @@ impl World {
         RecordProducer::new(&self.kafka()).expect("a producer")
     }
 
+    /// Sends records to their feeds' topics, which are created with two partitions where they are not there.
+    ///
+    /// # Panics
+    /// When the cluster refuses, or a record has no key.
+    pub fn send(&self, records: &[(Feed, serde_json::Value)]) {
+        let (admin, producer) = (Admin::new(&self.kafka()).expect("an admin client"), self.producer());
+        let feeds: std::collections::BTreeSet<Feed> = records.iter().map(|(feed, _)| *feed).collect();
+        for feed in feeds {
+            let topic = feed.topic(&self.prefix);
+            self.runtime.block_on(admin.ensure_topic(&topic, 2)).expect("the topic is created");
+        }
+        for (feed, record) in records {
+            let record = record.to_string();
+            let key = feed.key(record.as_bytes()).expect("a key");
+            let (key, value) = (Some(key.as_bytes()), Some(record.as_bytes()));
+            producer.send_raw(&feed.topic(&self.prefix), None, key, value, false).expect("it is sent");
+        }
+        producer.finish().expect("all is acknowledged");
+    }
+
+    /// Opens stores, in UTC and pounds, by tenant and store.
+    ///
+    /// # Panics
+    /// When their records are not taken in.
+    pub fn open_stores(&self, stores: &[(&str, &str)]) {
+        let record = |(tenant, store): &(&str, &str)| {
+            let record = serde_json::json!({"tenant": tenant, "store": store, "valid_from": "2020-01-01", "time_zone": "UTC",
+                "currency": "GBP"});
+            (Feed::Stores, record)
+        };
+        self.send(&stores.iter().map(record).collect::<Vec<_>>());
+        let _ = self.run(&["ingest", "--feeds", "stores", "--until-end"]).expect_success();
+    }
+
     /// The lake, opened for reading beside the processes, past any proxy that they use.
     ///
     /// # Panics

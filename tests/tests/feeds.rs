@@ -100,7 +100,11 @@ fn expect_daily_demand(world: &World) {
     assert_eq!(figures, "94109,962549138.000,79133,14602,368");
     let known = "SELECT count(temp_mean_c), count(signals), sum(CASE WHEN holiday IS NOT NULL THEN 1 ELSE 0 END), \
                  sum(CASE WHEN is_school_holiday THEN 1 ELSE 0 END) FROM marts.daily_demand";
-    assert_eq!(world.sql(known), "94109,94109,2591,17048", "each day has its weather and its search interest");
+    assert_eq!(
+        world.sql(known),
+        "94109,94109,2591,17048",
+        "each day has its weather and its search interest"
+    );
     let rows = rows_that_all_readers_agree_on(world, &["marts.store_days", "marts.item_days"]);
     assert_eq!(
         rows,
@@ -248,17 +252,8 @@ fn corrections() -> Vec<(Feed, Value, Value)> {
 #[test]
 fn of_a_state_the_newest_record_is_seen_and_all_are_kept() {
     let world = World::on_folder();
-    let admin = Admin::new(&world.kafka()).expect("an admin client");
     let take_in = |records: Vec<(Feed, Value)>| {
-        let producer = world.producer();
-        for (feed, record) in records {
-            let (topic, record) = (feed.topic(&world.prefix), record.to_string());
-            world.block_on(admin.ensure_topic(&topic, 3)).expect("the topic is created");
-            let key = feed.key(record.as_bytes()).expect("a key");
-            let sent = producer.send_raw(&topic, None, Some(key.as_bytes()), Some(record.as_bytes()), false);
-            sent.expect("sent");
-        }
-        producer.finish().expect("all is acknowledged");
+        world.send(&records);
         let _ = world.run(&["ingest", "--until-end"]).expect_success();
     };
     // In two runs, so that a record and its correction lie in two files, of which a condition may leave one out.

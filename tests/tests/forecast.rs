@@ -23,13 +23,20 @@ fn number(summary: &Value, name: &str) -> u64 {
 fn every_article_gets_a_calibrated_forecast_that_stands_once() {
     let mut world = World::on_folder();
     world.set("INTELLICARTEL__INGEST__FLUSH_MS", "1000");
-    let refused = world.run(&["forecast", "run"]).expect_failure(&["curated.sales holds no sales", "ingest"]);
+    let refused = world.run(&["forecast", "run"]).expect_failure(&[
+        "marts.item_days holds no sales",
+        "ingest",
+        "stores",
+    ]);
     assert_eq!(refused.status.code(), Some(1));
 
     let file = format!("{}/../demo/online_retail.csv.xz", env!("CARGO_MANIFEST_DIR"));
     let map = format!("{}/../demo/online_retail_ii.toml", env!("CARGO_MANIFEST_DIR"));
     let _produced = world.run(&["produce", "sales", "--file", &file, "--map", &map]).expect_success();
-    world.ingest_to_the_end();
+    let stores = ["assigned/stores.csv", "stores.toml"]
+        .map(|name| format!("{}/../demo/{name}", env!("CARGO_MANIFEST_DIR")));
+    let _produced = world.run(&["produce", "--file", &stores[0], "--map", &stores[1]]).expect_success();
+    let _ingested = world.run(&["ingest", "--until-end"]).expect_success();
 
     let made = forecast(&world, &[]);
     assert_eq!(made.len(), 1, "one business, one model: {made:?}");
@@ -108,8 +115,14 @@ fn every_article_gets_a_calibrated_forecast_that_stands_once() {
     let manifest: Value =
         serde_json::from_str(&std::fs::read_to_string(manifest).expect("a manifest")).expect("JSON");
     assert_eq!(manifest["model_version"], version);
-    let read = manifest["identity"]["lake_versions"]["curated.sales"].as_u64().expect("a version");
-    assert_eq!(world.sql(&format!("SELECT count(*) FROM curated.\"sales@{read}\"")), "1067371");
+    let read = |table: &str| manifest["identity"]["lake_versions"][table].as_u64().expect("a version");
+    assert_eq!(
+        world.sql(&format!("SELECT count(*) FROM curated.\"sales@{}\"", read("curated.sales"))),
+        "1067371"
+    );
+    let lines =
+        format!("SELECT sum(sale_lines + return_lines) FROM marts.\"item_days@{}\"", read("marts.item_days"));
+    assert_eq!(world.sql(&lines), "1067371");
 
     // The same run again, asked for by name: the same version, the same figures, and no row more.
     // Summed as decimals: a sum of floats depends on its order.
@@ -157,6 +170,7 @@ fn businesses_get_models_of_their_own_sales() {
     }
     producer.finish().expect("all is acknowledged");
     world.ingest_to_the_end();
+    world.open_stores(&[(first, "s"), (second, "s")]);
 
     let made = forecast(&world, &[]);
     let of = |name: &str| made.iter().map(|summary| summary[name].clone()).collect::<Vec<_>>();

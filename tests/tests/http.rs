@@ -177,6 +177,7 @@ fn forecasts_are_served_day_by_day_from_the_newest_run() {
     let get = |query: &str| server.get(&format!("{PREDICTIONS}{query}"), &tenant);
     let _ = get("").expect_refusal(404, "FORECAST_NOT_FOUND", &["forecast run"]);
     // An older run of another horizon, then the one that is served.
+    world.open_stores(&[("gift-uk", "london"), ("rival", "london")]);
     let _ = world.run(&["forecast", "run", "--horizon", "40"]).expect_success();
     let _ = world.run(&["forecast", "run"]).expect_success();
 
@@ -221,7 +222,10 @@ fn forecasts_are_served_day_by_day_from_the_newest_run() {
             (&served["unit"], &served["level"], &served["store"]),
             (&json!("units"), &json!(80), &json!("london"))
         );
-        assert_eq!(served["lake_versions"], json!({ "curated.sales": world.sales_version() }));
+        assert_eq!(
+            served["lake_versions"],
+            json!({ "curated.sales": world.sales_version(), "marts.item_days": 1 })
+        );
     }
     // An article that was sold once says that nobody knows how good this is.
     let new = get("?sku=C%27D").expect_success();

@@ -13,7 +13,8 @@ use super::{ForecastConfig, conformal, naive, origins, pool, series};
 pub const CODE_VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "/seasonal-naive-1");
 
 /// What the model looks at. It is the history of the series alone.
-const FEATURES: [&str; 1] = ["curated.sales: daily net units by tenant, store and sku, UTC days"];
+const FEATURES: [&str; 1] =
+    ["marts.item_days: daily net units by tenant, store and sku, business days of the store"];
 
 /// All that shaped a model. Fields stand in the order of their names, so that the JSON is canonical; times have no place here.
 #[derive(Debug, Serialize)]
