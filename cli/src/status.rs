@@ -1,5 +1,7 @@
 //! `status`: how feeds and tables are, and what needs a hand, with the command for it. It writes nothing.
 
+mod marts;
+
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -50,6 +52,8 @@ pub(crate) async fn run(config: &Config, output: Output) -> Result<ExitCode> {
         to_do.extend(seen.to_do(tables.seen_at));
         feeds.push(seen);
     }
+    let marts = marts::MartsStatus::see(&lake, &tables).await?;
+    to_do.extend(marts.to_do(tables.seen_at));
     to_do.extend(tables.to_do(config.maintenance.small_files_cap));
     match output.form {
         Form::Json => write_json(&json!({
@@ -57,10 +61,11 @@ pub(crate) async fn run(config: &Config, output: Output) -> Result<ExitCode> {
             "kafka": bounds.to_json(),
             "maintenance": leader(&tables),
             "feeds": feeds.iter().map(|feed| feed.to_json(tables.seen_at)).collect::<Vec<_>>(),
+            "daily_marts": marts.to_json(),
             "tables": tables.tables.iter().map(table).collect::<Vec<_>>(),
             "to_do": to_do.iter().map(|to_do| json!({ "what": to_do.what, "command": to_do.command })).collect::<Vec<_>>(),
         }))?,
-        Form::Table => write_tables(&tables, &bounds, &feeds, &to_do)?,
+        Form::Table => write_tables(&tables, &bounds, &feeds, &marts, &to_do)?,
     }
     Ok(if to_do.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(PARTIAL) })
 }
@@ -336,7 +341,13 @@ fn table(table: &TableStatus) -> Value {
     })
 }
 
-fn write_tables(tables: &LakeStatus, kafka: &Kafka, feeds: &[FeedStatus], to_do: &[ToDo]) -> Result<()> {
+fn write_tables(
+    tables: &LakeStatus,
+    kafka: &Kafka,
+    feeds: &[FeedStatus],
+    marts: &marts::MartsStatus,
+    to_do: &[ToDo],
+) -> Result<()> {
     let feeds: Vec<Value> = feeds
         .iter()
         .map(|feed| {
@@ -373,7 +384,7 @@ fn write_tables(tables: &LakeStatus, kafka: &Kafka, feeds: &[FeedStatus], to_do:
         Some(leader) => format!("maintained by {}", leader.process),
         None => "maintained by nobody".to_owned(),
     };
-    write_text(&format!("\n{maintained}\n"))?;
+    write_text(&format!("\n{}{maintained}\n", marts.lines()))?;
     if to_do.is_empty() {
         return write_text("nothing to do\n");
     }

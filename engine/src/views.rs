@@ -1,4 +1,4 @@
-//! Tables that are questions: `marts.daily_demand` and `marts.sales_live`.
+//! Tables that are questions: `marts.daily_demand` and `marts.sales_live`; what they are for stands in [`domain::marts::VIEWS`].
 //!
 //! A view is planned over the tables as its caller sees them, so that it shows what they show, and reads the versions that the rest of the query reads.
 
@@ -21,8 +21,6 @@ use crate::marts::function;
 pub(crate) struct SqlView {
     /// Its name in SQL.
     pub(crate) name: &'static str,
-    /// What it is for.
-    pub(crate) comment: &'static str,
     /// The tables that it reads: who sees them all sees it.
     pub(crate) tables: &'static [&'static str],
     sql: &'static str,
@@ -33,8 +31,6 @@ pub(crate) static VIEWS: [SqlView; 2] = [DAILY_DEMAND, SALES_LIVE];
 
 const DAILY_DEMAND: SqlView = SqlView {
     name: "marts.daily_demand",
-    comment: "Demand for each article in each store and business day, from the article's first sale there to the store's last business day, with 0 where \
-nothing sold, and what the day was like. An article's name and category are those of its product record with the latest valid_from.",
     tables: &["marts.item_days", "marts.store_days", "curated.products"],
     sql: "\
 WITH series AS (SELECT {t}store, sku, min(date) AS first_date FROM marts.item_days WHERE sale_lines > 0 GROUP BY {t}store, sku),
@@ -57,7 +53,6 @@ LEFT JOIN named AS n ON {n.t = s.t}n.sku = s.sku",
 
 const SALES_LIVE: SqlView = SqlView {
     name: "marts.sales_live",
-    comment: "What each store has sold on its business day so far, in its currency, as of the last commit of sales. A store that has sold nothing yet has zeros.",
     tables: &["curated.sales", "curated.stores"],
     sql: "\
 WITH dated AS (SELECT {t}store, time_zone, currency, valid_from, local_date(now(), time_zone) AS today FROM curated.stores),

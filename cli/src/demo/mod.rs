@@ -90,6 +90,7 @@ pub(crate) async fn run(config: &Config, args: Args) -> Result<()> {
     if shutdown.is_cancelled() {
         return Err(Error::new(ErrorKind::Cancelled, "stopped; the next `demo` says how it goes on"));
     }
+    let _ = wire::marts(Arc::clone(&lake))?.refresh().await?;
     summary(Arc::clone(&lake)).await?;
     forecast::run_for_all(config).await?;
     eprintln!("ready after {:.1} s", begun.elapsed().as_secs_f64());
@@ -263,10 +264,16 @@ async fn catch_up(
 const TOTALS: &str = "SELECT tenant, store, count(*) AS rows, sum(quantity) AS units, sum(quantity * unit_price) AS revenue, \
 currency, min(occurred_at) AS first_sale, max(occurred_at) AS last_sale FROM curated.sales GROUP BY tenant, store, currency ORDER BY tenant, store, currency";
 
+const DAYS: &str = "SELECT tenant, store, count(*) AS business_days, sum(sale_lines) AS sale_lines, sum(units) AS units, sum(returned_units) AS returned, \
+count(temp_mean_c) AS with_weather, count(holiday) AS holidays, max(date) AS last_day FROM marts.store_days GROUP BY tenant, store ORDER BY tenant, store";
+
 async fn summary(lake: Arc<Lake>) -> Result<()> {
     let session = wire::engine(lake)?.session(Principal::Operator);
-    let answer = session.query(TOTALS, Limits::default()).await?;
-    write_output(answer, Output::Table, &mut std::io::stdout()).await.map(|_| ())
+    for question in [TOTALS, DAYS] {
+        let answer = session.query(question, Limits::default()).await?;
+        let _ = write_output(answer, Output::Table, &mut std::io::stdout()).await?;
+    }
+    Ok(())
 }
 
 /// What to type next.
@@ -275,6 +282,9 @@ fn invite(config: &Config) {
     eprintln!("the lake is {}; ask it, for instance:", config.lake.root);
     eprintln!(
         "  {program} sql \"SELECT period, sum(quantity * unit_price) FROM curated.sales GROUP BY period ORDER BY period\""
+    );
+    eprintln!(
+        "  {program} sql \"SELECT date, units, temp_mean_c, condition, holiday FROM marts.daily_demand WHERE store = 'washington-dc' ORDER BY date DESC LIMIT 7\""
     );
     eprintln!(
         "  {program} sql \"SELECT forecast_date, mean, q100, q900 FROM marts.forecasts WHERE sku = '85123A' ORDER BY 1 LIMIT 7\""
