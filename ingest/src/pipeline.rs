@@ -248,7 +248,7 @@ impl FeedWorker {
             if report.commits > commits_before {
                 (restarts, failures) = (0, 0);
             }
-            restarts += 1;
+            restarts += u32::from(!matches!(ended, Ended::Reassigned));
             match ended {
                 Ended::Done => return Ok(report),
                 Ended::Reassigned => continue,
