@@ -27,7 +27,7 @@ use crate::kafka::kafka_error;
 /// The consumer group of a process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GroupOptions {
-    /// `ingest.group`: each feed has a group of its own, this name with the topic behind it, so that a change of one disturbs no other.
+    /// `ingest.group`: the first part of the groups' names.
     pub name: String,
     /// `ingest.group_instance`: under this name the process keeps its partitions if it comes back within the session.
     pub instance: Option<String>,
@@ -51,13 +51,21 @@ pub(super) enum Change {
     Shrinks,
 }
 
+/// A feed's group.
+struct Group {
+    /// The setting's name, the topic, and the beginning of the table's id. Each feed has a group of its own, so that a change of one disturbs no other. Were
+    /// the table not in it, the processes of two lakes could share a topic, and each lake would have half of it.
+    id: String,
+    instance: Option<String>,
+}
+
 /// A feed's consumer, which lives through all runs of polling: a new one would have to join the group again.
 pub(super) struct Membership {
     consumer: Arc<FeedConsumer>,
     feed: Feed,
     topic: String,
     brokers: String,
-    group: Option<GroupOptions>,
+    group: Option<Group>,
     has_joined: bool,
     /// The partitions of the last run, as metrics tell them.
     owned: BTreeSet<i32>,
@@ -82,9 +90,10 @@ impl Membership {
             .set("queued.min.messages", "10000000")
             .set("fetch.queue.backoff.ms", "10")
             .set("queued.max.messages.kbytes", queue_kbytes.to_string());
-        if let Some(group) = &options.group {
+        let group = options.group.as_ref().map(|options| Group::of(options, worker)).transpose()?;
+        if let Some(group) = &group {
             config
-                .set("group.id", group.id(&worker.topic))
+                .set("group.id", &group.id)
                 .set("partition.assignment.strategy", "cooperative-sticky")
                 .set("session.timeout.ms", SESSION.as_millis().to_string())
                 .set("heartbeat.interval.ms", (SESSION / 3).as_millis().to_string());
@@ -99,7 +108,7 @@ impl Membership {
             feed: worker.feed,
             topic: worker.topic.clone(),
             brokers: brokers.clone(),
-            group: options.group.clone(),
+            group,
             has_joined: false,
             owned: BTreeSet::new(),
         })
@@ -173,15 +182,14 @@ impl Membership {
 
     /// An error that the group has for this process, in words that name the way on.
     pub(super) fn refusal(&self, error: &KafkaError) -> Option<Error> {
-        let group = self.group.as_ref()?;
-        let id = group.id(&self.topic);
+        let Group { id, instance } = self.group.as_ref()?;
         let fatal = self.consumer.client().fatal_error().map(|(code, _)| code);
         let (kind, what) = match fatal.or_else(|| error.rdkafka_error_code())? {
             RDKafkaErrorCode::FencedInstanceId => (
                 ErrorKind::Conflict,
                 format!(
                     "FencedInstanceId: another process has joined group {id} with ingest.group_instance = {} and has taken this one's place; give each process an instance of its own",
-                    group.instance.as_deref().unwrap_or_default()
+                    instance.as_deref().unwrap_or_default()
                 ),
             ),
             RDKafkaErrorCode::InconsistentGroupProtocol => (
@@ -260,10 +268,12 @@ impl Drop for Membership {
     }
 }
 
-impl GroupOptions {
-    /// The group of a topic, as the cluster knows it.
-    fn id(&self, topic: &str) -> String {
-        format!("{}.{topic}", self.name)
+impl Group {
+    fn of(options: &GroupOptions, worker: &FeedWorker) -> Result<Self> {
+        let FeedWorker { feed, topic, append, options: ingest, .. } = worker;
+        let state = worker.runtime.block_on(append.topic_state(*feed, &ingest.pipeline, topic))?;
+        let table: String = state.table_id.chars().take(8).collect();
+        Ok(Self { id: format!("{}.{topic}.{table}", options.name), instance: options.instance.clone() })
     }
 }
 
