@@ -147,7 +147,7 @@ impl World {
         self.runtime.block_on(admin.ensure_topic(&self.topic(), partitions)).expect("the topic is created");
     }
 
-    /// Gives the topic of the sales more partitions, so many in all.
+    /// Gives the topic of the sales more partitions, so many in all, and waits until the cluster tells of them.
     ///
     /// # Panics
     /// When the cluster refuses.
@@ -161,6 +161,17 @@ impl World {
             )
             .expect("the cluster answers");
         assert!(done.iter().all(Result::is_ok), "{done:?}");
+        let begun = Instant::now();
+        let told = || {
+            let metadata = client.inner().fetch_metadata(Some(&topic), Duration::from_secs(10));
+            let metadata = metadata.expect("the cluster answers");
+            let led = metadata.topics()[0].partitions().iter().filter(|partition| partition.leader() >= 0);
+            led.count() == partitions
+        };
+        while !told() {
+            assert!(begun.elapsed() < PATIENCE, "the topic does not grow");
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     /// Deletes the topic of the sales, and waits until it is gone.
