@@ -4,6 +4,7 @@
 //! `KILLS` and `SEED` choose how many members go and which; a seeded ten run in CI, `make kill-test` runs a hundred.
 #![expect(clippy::print_stdout, reason = "a kill test says what it did, for the record")]
 
+use std::os::unix::process::ExitStatusExt as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -51,6 +52,13 @@ fn start(world: &World, instance: Option<&str>, arguments: &[&str]) -> Process {
     world.start_with(&[&["ingest", "--feeds", "sales"], arguments].concat(), &settings)
 }
 
+/// Ends a process in order. One that has not begun to read yet may be ended by the signal itself.
+fn end(process: Process) {
+    process.signal("TERM");
+    let ended = process.finish(PATIENCE);
+    assert!(ended.status.success() || ended.status.signal().is_some(), "{}", ended.stderr);
+}
+
 #[test]
 fn members_come_and_go_and_a_partition_is_added_and_every_record_stands_once() {
     let (turns, seed) = (setting("KILLS", 10), setting("SEED", 7));
@@ -64,14 +72,15 @@ fn members_come_and_go_and_a_partition_is_added_and_every_record_stands_once() {
     let world = Arc::new(world);
     let reader = Reader::start(&world);
     let compactor = Compactor::start(&world, seed);
-    let mut members = [Some("a"), Some("b"), None].map(|instance| Member::start(&world, instance));
+    let mut members = Vec::from([Some("a"), Some("b"), None].map(|instance| Member::start(&world, instance)));
     for turn in 0..turns {
         std::thread::sleep(Duration::from_millis(dice.random_range(200..2_000)));
         if turn == turns / 2 {
             world.grow_topic(PARTITIONS as usize + 1);
             added = Some(Stream::start_on(&world, PARTITIONS..PARTITIONS + 1, PER_SECOND / 4));
         }
-        let member = &mut members[dice.random_range(0..3)];
+        let chosen = dice.random_range(0..members.len());
+        let member = &mut members[chosen];
         assert!(member.process.is_running(), "a member ended by itself: {}", member.process.log());
         match turn % 5 {
             0 | 2 => {
@@ -84,11 +93,9 @@ fn members_come_and_go_and_a_partition_is_added_and_every_record_stands_once() {
                 member.process.signal("CONT");
             }
             3 => {
-                let next = start(&world, None, &[]);
-                let ended = std::mem::replace(&mut member.process, next);
-                ended.signal("TERM");
-                let _ = ended.finish(PATIENCE).expect_success();
-                member.instance = None;
+                let Member { instance, process } = members.swap_remove(chosen);
+                end(process);
+                members.push(Member::start(&world, instance));
             }
             _ => {
                 member.process.kill();
@@ -98,14 +105,12 @@ fn members_come_and_go_and_a_partition_is_added_and_every_record_stands_once() {
         }
     }
     // Until somebody reads the partition that was added, and files were compacted beside it.
-    let [first, ..] = &mut members;
-    world.await_positions(&mut first.process, |positions| {
+    world.await_positions(&mut members[0].process, |positions| {
         positions.get(&PARTITIONS).is_some_and(|next| *next > 0)
             && (compactor.files() > 0 || compactor.is_over())
     });
     for member in members {
-        member.process.signal("TERM");
-        let _ = member.process.finish(PATIENCE).expect_success();
+        end(member.process);
     }
     let mut acknowledged = stream.end();
     acknowledged.extend(added.expect("a partition was added").end());
@@ -192,7 +197,7 @@ fn servers_share_the_partitions_and_tell_which_they_own() {
     let told = second.get("/readyz?verbose", &[]).text();
     assert!(told.contains("reads partitions "), "{told}");
     let ended = Instant::now();
-    let _ = first.end().status.success().then_some(()).expect("it ended well");
+    assert!(first.end().status.success());
     await_owned(&[&second], &[4]);
     println!(
         "partitions of a member that left were taken over {:.1?} after it was told to end",
@@ -201,10 +206,29 @@ fn servers_share_the_partitions_and_tell_which_they_own() {
     let metrics = second.get("/metrics", &[]).text();
     let rebalances = metrics.lines().find(|line| line.starts_with("intellicartel_ingest_rebalances_total"));
     assert!(rebalances.is_some_and(|line| !line.ends_with(" 0")), "{metrics}");
-    let _ = second.end();
+    assert!(second.end().status.success());
     let acknowledged = stream.end();
     world.ingest_to_the_end();
     Report::of(&world).expect_stream(&acknowledged);
+}
+
+#[test]
+fn a_server_whose_place_was_taken_stands_still_and_says_why() {
+    let mut world = World::on_folder();
+    world.set("INTELLICARTEL__INGEST__GROUP", &world.prefix.clone());
+    world.set("INTELLICARTEL__INGEST__GROUP_INSTANCE", "a");
+    world.create_topic(PARTITIONS);
+    let serve = ["serve", "--roles", "ingest", "--feeds", "sales"];
+    let first = Server::start_as(&world, &serve);
+    await_owned(&[&first], &[4]);
+    let second = Server::start_as(&world, &serve);
+    await_owned(&[&first, &second], &[0, 4]);
+    let told = first.get("/readyz?verbose", &[]);
+    assert!(told.text().contains("FencedInstanceId") && told.status == 503, "{}", told.text());
+    // Long enough for a feed that is tried again to take its place back.
+    std::thread::sleep(Duration::from_secs(4));
+    assert_eq!(owned(&second).len(), PARTITIONS as usize, "it keeps them: {}", second.log());
+    assert!(first.end().status.success() && second.end().status.success());
 }
 
 /// Waits until the servers own so many partitions each, and together each of them once.
