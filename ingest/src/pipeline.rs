@@ -101,9 +101,6 @@ const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// How long a feed waits when all feeds together hold all the memory that they may, or when its batches are not committed as fast as they come.
 const HELD_BACK_PAUSE: Duration = Duration::from_millis(5);
 
-/// A client is polled so often whatever happens: after five minutes without (`max.poll.interval.ms`) its group would take its partitions away.
-const LONGEST_WITHOUT_POLL: Duration = Duration::from_secs(10);
-
 /// Messages that are taken in between two looks at the clock and at everything else.
 const BURST: usize = 256;
 
@@ -313,7 +310,6 @@ impl FeedWorker {
         let mut buffer = Buffer::new(self.feed, &self.topic, start.log, pipeline, start.positions);
         let mut committer = Committer::spawn(self, consumer, start.log, start.identity);
         let mut first_at: Option<Instant> = None;
-        let mut polled_at = Instant::now();
         let mut held = Held::of(&self.memory);
         while !self.shutdown.is_cancelled() {
             while let Next::Event(event) = committer.next_event(Duration::ZERO) {
@@ -325,16 +321,13 @@ impl FeedWorker {
             let limit = pressure.bytes(self.options.flush_bytes, self.options.memory_cap_bytes / 6);
             let exhausted = held.is_exhausted();
             let held_back = exhausted || (buffer.bytes() >= limit && !committer.has_room());
-            if held_back && polled_at.elapsed() < LONGEST_WITHOUT_POLL {
+            // Held back, it takes one record where it must poll.
+            let room = if held_back { 0 } else { limit };
+            if held_back && !membership.must_poll() {
                 // Committers free memory; until then records wait in the clients' queues, which are bounded too.
                 std::thread::sleep(HELD_BACK_PAUSE);
-            } else {
-                polled_at = Instant::now();
-                // Held back, it takes one record, for the poll's sake.
-                let room = if held_back { 0 } else { limit };
-                if let Some(at) = self.receive(membership, &mut buffer, &mut progress, room)? {
-                    first_at.get_or_insert(at);
-                }
+            } else if let Some(at) = self.receive(membership, &mut buffer, &mut progress, room)? {
+                first_at.get_or_insert(at);
             }
             held.buffered(buffer.bytes());
             lag.tell(|| consumer.context().ends());
@@ -370,8 +363,7 @@ impl FeedWorker {
         progress: &mut Progress,
         limit: usize,
     ) -> Result<Option<Instant>> {
-        let consumer = membership.consumer();
-        let mut polled = consumer.poll(POLL_INTERVAL);
+        let mut polled = membership.poll(POLL_INTERVAL);
         let (at, now) = (Instant::now(), civil::now());
         let mut received = 0;
         loop {
@@ -392,7 +384,7 @@ impl FeedWorker {
             if received >= BURST || buffer.bytes() >= limit {
                 break;
             }
-            polled = consumer.poll(Duration::ZERO);
+            polled = membership.poll(Duration::ZERO);
         }
         Ok((received > 0).then_some(at))
     }
@@ -408,16 +400,14 @@ impl FeedWorker {
         pressure: &mut Pressure,
     ) -> Result<Ended> {
         let begun = Instant::now();
-        let mut polled_at = begun;
         let is_late = || self.shutdown.is_cancelled() && begun.elapsed() > SHUTDOWN_PATIENCE;
         if let Some(buffer) = last.filter(|buffer| !buffer.is_empty()) {
             committer.submit(Submission::of(buffer), is_late);
         }
         committer.close();
         loop {
-            if membership.is_in_group() && polled_at.elapsed() >= LONGEST_WITHOUT_POLL {
-                polled_at = Instant::now();
-                membership.consumer().poll(Duration::ZERO);
+            if membership.must_poll() {
+                membership.poll(Duration::ZERO);
             }
             match committer.next_event(Duration::from_millis(100)) {
                 Next::Event(event) => {

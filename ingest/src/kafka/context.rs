@@ -80,9 +80,9 @@ impl FeedContext {
         self.group().wanted.front().cloned()
     }
 
-    /// The same, for whoever does it now.
-    pub(crate) fn take_wanted(&self) -> Option<Rebalance> {
-        self.group().wanted.pop_front()
+    /// It is done.
+    pub(crate) fn done(&self) {
+        self.group().wanted.pop_front();
     }
 
     /// How long nothing has changed in the group; none before the first assignment.

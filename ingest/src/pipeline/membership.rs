@@ -10,14 +10,16 @@
 //! Exactness does not rest on any of this. Two processes may believe that they own a partition, as when one slept: a batch is committed only
 //! where the stored position equals its beginning.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use domain::{Error, ErrorKind, Feed, Result};
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::Consumer;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::message::BorrowedMessage;
 
 use super::FeedWorker;
 use super::start::Start;
@@ -38,6 +40,9 @@ const SESSION: Duration = Duration::from_secs(6);
 
 /// A group that has not changed for so long has noticed whoever was killed before, and shared its partitions out.
 const SETTLED: Duration = Duration::from_secs(8);
+
+/// A member is polled so often whatever happens: after five minutes without (`max.poll.interval.ms`) the group would take its partitions away.
+const LONGEST_WITHOUT_POLL: Duration = Duration::from_secs(10);
 
 /// New partitions of a topic are seen after so long at the latest.
 const METADATA_INTERVAL: Duration = Duration::from_secs(10);
@@ -67,6 +72,7 @@ pub(super) struct Membership {
     brokers: String,
     group: Option<Group>,
     has_joined: bool,
+    polled_at: Cell<Instant>,
     /// The partitions of the last run, as metrics tell them.
     owned: BTreeSet<i32>,
 }
@@ -110,6 +116,7 @@ impl Membership {
             brokers: brokers.clone(),
             group,
             has_joined: false,
+            polled_at: Cell::new(Instant::now()),
             owned: BTreeSet::new(),
         })
     }
@@ -141,12 +148,14 @@ impl Membership {
             joined.map_err(|error| self.failed("joining the group", error))?;
             self.has_joined = true;
         }
-        let mut owned = self.assigned()?;
-        match self.consumer.context().take_wanted() {
+        let (context, mut owned) = (self.consumer.context(), self.assigned()?);
+        let wanted = context.wanted();
+        match &wanted {
             Some(Rebalance::Assign(added)) => owned.extend(added),
             Some(Rebalance::Revoke(revoked)) => {
                 // Before the lake is asked for anything: another process waits for them.
                 self.unassign()?;
+                context.done();
                 owned.retain(|partition| !revoked.contains(partition));
             }
             None => {}
@@ -156,6 +165,10 @@ impl Membership {
         self.unassign()?;
         let assigned = self.consumer.incremental_assign(&start.partitions(&self.topic, &worker.kafka)?);
         assigned.map_err(|error| self.failed("assigning partitions", error))?;
+        // Not before: whoever fails on the way begins again with the same.
+        if matches!(wanted, Some(Rebalance::Assign(_))) {
+            context.done();
+        }
         Ok(start)
     }
 
@@ -175,9 +188,15 @@ impl Membership {
         self.group.is_none() || self.consumer.context().settled_for().is_some_and(|time| time >= SETTLED)
     }
 
-    /// Whether partitions are shared with other processes.
-    pub(super) fn is_in_group(&self) -> bool {
-        self.group.is_some()
+    /// What comes next, if it comes in time. What the group wants is noted on the way.
+    pub(super) fn poll(&self, patience: Duration) -> Option<KafkaResult<BorrowedMessage<'_>>> {
+        self.polled_at.set(Instant::now());
+        self.consumer.poll(patience)
+    }
+
+    /// Whether it is time to poll even where nothing can be taken in.
+    pub(super) fn must_poll(&self) -> bool {
+        self.group.is_some() && self.polled_at.get().elapsed() >= LONGEST_WITHOUT_POLL
     }
 
     /// An error that the group has for this process, in words that name the way on.
