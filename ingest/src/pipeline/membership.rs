@@ -41,8 +41,9 @@ const SESSION: Duration = Duration::from_secs(6);
 /// A group that has not changed for so long has noticed whoever was killed before, and shared its partitions out.
 const SETTLED: Duration = Duration::from_secs(8);
 
-/// A member is polled so often whatever happens: after five minutes without (`max.poll.interval.ms`) the group would take its partitions away.
-const LONGEST_WITHOUT_POLL: Duration = Duration::from_secs(10);
+/// A member is polled so often whatever happens: after five minutes without (`max.poll.interval.ms`) the group would take its partitions away, and what
+/// the group wants waits for a poll.
+const LONGEST_WITHOUT_POLL: Duration = Duration::from_secs(2);
 
 /// New partitions of a topic are seen after so long at the latest.
 const METADATA_INTERVAL: Duration = Duration::from_secs(10);
@@ -252,13 +253,15 @@ impl Membership {
         kafka_error(&format!("{doing} of {}", self.topic), &self.brokers, error)
     }
 
-    /// Says which partitions this process reads. One that it does not read any more has no lag here.
+    /// Says which partitions this process reads. Those that it does not read any more are another's in a group, and so is their lag.
     fn tell(&mut self, owned: BTreeSet<i32>) {
         let feed = self.feed.name();
         let labels = |partition: &i32| [("feed", feed.to_owned()), ("partition", partition.to_string())];
         for partition in self.owned.difference(&owned) {
             metrics::gauge!("intellicartel_ingest_partition_owned", &labels(partition)).set(0.0);
-            metrics::gauge!("intellicartel_ingest_lag_records", &labels(partition)).set(0.0);
+            if self.group.is_some() {
+                metrics::gauge!("intellicartel_ingest_lag_records", &labels(partition)).set(0.0);
+            }
         }
         for partition in &owned {
             metrics::gauge!("intellicartel_ingest_partition_owned", &labels(partition)).set(1.0);
