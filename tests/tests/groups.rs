@@ -14,7 +14,7 @@ use tests::beside::{Compactor, Reader};
 use tests::process::Process;
 use tests::proxy::Proxy;
 use tests::server::Server;
-use tests::stream::Stream;
+use tests::stream::{Stream, bad_before};
 use tests::verify::Report;
 use tests::world::{PATIENCE, World};
 use tests::{service, setting};
@@ -181,6 +181,27 @@ fn members_that_read_until_the_end_leave_nothing_behind_that_a_killed_one_had() 
     for member in members {
         let _ = member.finish(PATIENCE).expect_success();
     }
+    Report::of(&world).expect_stream(&acknowledged);
+}
+
+#[test]
+fn two_lakes_that_name_their_groups_alike_have_all_records_each() {
+    let world = World::on_folder();
+    world.create_topic(PARTITIONS);
+    let stream = Stream::start(&world, PARTITIONS, 4_000);
+    std::thread::sleep(Duration::from_secs(1));
+    let acknowledged = stream.end();
+    let mut first = start(&world, None, &[]);
+    world.await_positions(&mut first, |positions| positions.values().eq(&acknowledged));
+    let other = world.path("other").to_string_lossy().into_owned();
+    let settings =
+        [("INTELLICARTEL__INGEST__GROUP", world.prefix.as_str()), ("INTELLICARTEL__LAKE__ROOT", &other)];
+    let second = world.start_with(&["ingest", "--feeds", "sales", "--until-end"], &settings);
+    let said = second.finish(PATIENCE).expect_success().stderr;
+    let letters: i64 = acknowledged.iter().copied().map(bad_before).sum();
+    let rows = acknowledged.iter().sum::<i64>() - letters;
+    assert!(said.contains(&format!("{rows} rows and {letters} dead letters")), "{said}");
+    end(first);
     Report::of(&world).expect_stream(&acknowledged);
 }
 
