@@ -89,6 +89,8 @@ pub(crate) struct Kafka {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Ingest {
     pub(crate) pipeline: String,
+    pub(crate) group: String,
+    pub(crate) group_instance: String,
     pub(crate) flush_ms: u64,
     pub(crate) flush_bytes: usize,
     pub(crate) memory_cap_bytes: usize,
@@ -172,6 +174,8 @@ impl Default for Ingest {
     fn default() -> Self {
         Self {
             pipeline: "main".to_owned(),
+            group: String::new(),
+            group_instance: String::new(),
             flush_ms: 1_000,
             flush_bytes: 128 << 20,
             memory_cap_bytes: 384 << 20,
@@ -236,6 +240,7 @@ impl Config {
     }
 
     fn check(&self) -> Result<()> {
+        self.check_group()?;
         let least = 16 << 20;
         if self.ingest.memory_cap_bytes < least {
             return Err(Error::invalid(format!(
@@ -274,6 +279,30 @@ impl Config {
             return Err(Error::invalid(
                 "s3.access_key_id and s3.secret_access_key go together: give both or none",
             ));
+        }
+        Ok(())
+    }
+
+    fn check_group(&self) -> Result<()> {
+        let Ingest { group, group_instance, .. } = &self.ingest;
+        let is_name =
+            |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
+        for (key, value) in [("group", group), ("group_instance", group_instance)] {
+            if value.len() > 100 || !is_name(value) {
+                return Err(Error::invalid(format!(
+                    "ingest.{key} `{value}` is not usable: give at most 100 of A-Z a-z 0-9 . _ -"
+                )));
+            }
+        }
+        if group.is_empty() && !group_instance.is_empty() {
+            return Err(Error::invalid(format!(
+                "ingest.group_instance is `{group_instance}`, but ingest.group is empty: name the group too, or leave both empty"
+            )));
+        }
+        if !group.is_empty() && self.kafka.brokers == EMBEDDED {
+            return Err(Error::invalid(format!(
+                "ingest.group is `{group}`, but kafka.brokers is `{EMBEDDED}`, a broker for one process: give host:port,... of a cluster, or leave ingest.group empty"
+            )));
         }
         Ok(())
     }

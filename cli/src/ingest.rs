@@ -9,7 +9,7 @@ use clap::{Args as ClapArgs, Subcommand};
 use domain::ids::Pipeline;
 use domain::{Error, Feed, Result};
 use ingest::accept_log::{AcceptFrom, accept_log};
-use ingest::pipeline::{self, ErrorBudgetOptions, IngestOptions};
+use ingest::pipeline::{self, ErrorBudgetOptions, GroupOptions, IngestOptions};
 
 use crate::config::Config;
 use crate::{serve, wire};
@@ -21,7 +21,7 @@ pub(crate) struct Args {
     /// The feeds, separated by commas [default: all, each once its topic is there].
     #[arg(long, value_delimiter = ',')]
     feeds: Vec<String>,
-    /// Ends once every topic was read to its end and committed.
+    /// Ends once every topic was read to its end and committed; with ingest.group, the partitions that this process owns once the group is settled.
     #[arg(long)]
     until_end: bool,
     /// Where /livez, /readyz, /metrics and /version are served meanwhile, an address of the loopback [default: nowhere].
@@ -110,6 +110,10 @@ pub(crate) fn options(config: &Config, pipeline: Pipeline, until_end: bool) -> I
     let ingest = &config.ingest;
     IngestOptions {
         pipeline,
+        group: (!ingest.group.is_empty()).then(|| GroupOptions {
+            name: ingest.group.clone(),
+            instance: (!ingest.group_instance.is_empty()).then(|| ingest.group_instance.clone()),
+        }),
         flush: Duration::from_millis(ingest.flush_ms),
         flush_bytes: ingest.flush_bytes,
         memory_cap_bytes: ingest.memory_cap_bytes,

@@ -115,18 +115,32 @@ async fn read(
     feeds.iter().for_each(|feed| health.tell(&part(*feed), Ok("begins")));
     let watch = Watch::new({
         let health = health.clone();
+        let in_group = options.group.is_some();
         move |feed, state| {
-            let told = match &state {
-                FeedState::Reads => Ok("ok"),
-                FeedState::AwaitsTopic => Ok("its topic is not there yet"),
-                FeedState::Failed(error) => Err(error.clone()),
+            let told = match state {
+                FeedState::Reads(partitions) if in_group => Ok(partitions_told(&partitions)),
+                FeedState::Reads(_) => Ok("ok".to_owned()),
+                FeedState::AwaitsTopic => Ok("its topic is not there yet".to_owned()),
+                FeedState::Failed(error) => Err(error),
             };
-            health.tell(&part(feed), told);
+            health.tell(&part(feed), told.as_deref().map_err(Clone::clone));
         }
     });
     if let Err(error) = pipeline::keep_running(&feeds, &kafka, lake, &options, shutdown, watch).await {
         tracing::error!(%error, "no feed is read any more");
         health.tell("ingest", Err(error.to_string()));
+    }
+}
+
+/// Which partitions of a shared topic this process reads.
+fn partitions_told(partitions: &[i32]) -> String {
+    match partitions {
+        [] => "owns no partition".to_owned(),
+        [only] => format!("reads partition {only}"),
+        several => {
+            let several: Vec<_> = several.iter().map(i32::to_string).collect();
+            format!("reads partitions {}", several.join(", "))
+        }
     }
 }
 

@@ -31,6 +31,8 @@ pub struct KnownLog {
 /// What a table knows of one topic, read at one version.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TopicState {
+    /// The table's id, which no other table has.
+    pub table_id: String,
     /// Every log of the topic, under any pipeline, in no order.
     pub logs: Vec<KnownLog>,
     /// Next offset by log number and partition, of the asked pipeline only.

@@ -1,6 +1,7 @@
 //! A feed's way from its topic into its table.
 //!
-//! One OS thread a topic polls a consumer whose partitions were assigned at the positions that the table states; group offsets are never used.
+//! One OS thread a topic polls a consumer whose partitions were assigned at the positions that the table states; group offsets are never used. It
+//! reads all partitions, also those that are added meanwhile, or what a consumer group gives it.
 //! What is consumed becomes batches; one committer a topic writes and commits them in order while the thread goes on polling. A batch is
 //! committed or dropped whole. After a drop, everything behind it is dropped too, and the thread begins anew at the stored positions.
 //!
@@ -9,6 +10,7 @@
 mod committer;
 mod error_budget;
 mod lag;
+mod membership;
 mod memory;
 mod pressure;
 mod progress;
@@ -30,11 +32,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::buffer::Buffer;
 use crate::kafka::KafkaConfig;
-use crate::kafka::context::{FeedConsumer, FeedContext};
+use crate::kafka::context::FeedConsumer;
 use committer::{CommitEvent, Committer, Next, Submission};
 use error_budget::ErrorBudget;
 pub use error_budget::ErrorBudgetOptions;
 use lag::Lag;
+pub use membership::GroupOptions;
+use membership::{Change, Membership};
 use memory::{Held, Memory};
 use pressure::Pressure;
 use progress::Progress;
@@ -47,6 +51,8 @@ pub use supervision::{FeedState, Watch};
 pub struct IngestOptions {
     /// `ingest.pipeline`: the name under which positions are kept.
     pub pipeline: Pipeline,
+    /// The processes that share the partitions; none: this one reads all.
+    pub group: Option<GroupOptions>,
     /// `ingest.flush_ms`: a batch is committed at the latest so long after its first record.
     pub flush: Duration,
     /// `ingest.flush_bytes`: a batch is committed once it holds so much.
@@ -57,7 +63,8 @@ pub struct IngestOptions {
     pub small_files_cap: usize,
     /// `ingest.batch_seconds`: how long after its first file was written a batch may be committed.
     pub batch_age: Duration,
-    /// Ends once every partition was read to its end and committed.
+    /// Ends once every partition was read to its end and committed. A member of a group ends once that holds for those that it owns, which may be none, and
+    /// nothing has changed in the group for eight seconds: by then somebody owns the partitions of members that were killed.
     pub until_end: bool,
     /// Whether a feed whose topic is not there yet waits for it; until the end, it has none then. Else that is an error.
     pub awaits_topics: bool,
@@ -91,8 +98,8 @@ const TOPIC_INTERVAL: Duration = Duration::from_secs(5);
 
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// How long a feed waits when all feeds together hold all the memory that they may.
-const EXHAUSTED_PAUSE: Duration = Duration::from_millis(5);
+/// How long a feed waits when all feeds together hold all the memory that they may, or when its batches are not committed as fast as they come.
+const HELD_BACK_PAUSE: Duration = Duration::from_millis(5);
 
 /// Messages that are taken in between two looks at the clock and at everything else.
 const BURST: usize = 256;
@@ -216,6 +223,8 @@ struct FeedWorker {
 enum Ended {
     /// All is committed.
     Done,
+    /// Other partitions are to be read.
+    Reassigned,
     /// A batch was dropped: begin anew at the stored positions.
     Dropped(String),
     /// A batch could not be written, or its outcome is unknown: begin anew at the stored positions, but not for ever.
@@ -227,19 +236,19 @@ impl FeedWorker {
         let mut report = IngestReport::default();
         let (mut restarts, mut failures) = (0_u32, 0_u32);
         let mut pressure = Pressure::new(self.feed, self.options.small_files_cap, self.options.flush);
+        let mut membership = Membership::new(self)?;
         loop {
-            let consumer = Arc::new(self.consumer()?);
-            let Some(start) = self.start(&consumer)? else { return Ok(report) };
-            start.assign(&consumer, &self.topic, &self.kafka)?;
-            self.tell(FeedState::Reads);
+            let Some(start) = self.start(&mut membership)? else { return Ok(report) };
+            self.tell(FeedState::Reads(start.positions.keys().copied().collect()));
             let commits_before = report.commits;
-            let ended = self.poll(&consumer, start, &mut report, &mut pressure)?;
+            let ended = self.poll(&membership, start, &mut report, &mut pressure)?;
             if report.commits > commits_before {
                 (restarts, failures) = (0, 0);
             }
-            restarts += 1;
+            restarts += u32::from(!matches!(ended, Ended::Reassigned));
             match ended {
                 Ended::Done => return Ok(report),
+                Ended::Reassigned => continue,
                 Ended::Dropped(reason) => tracing::warn!(
                     feed = self.feed.name(),
                     pipeline = self.options.pipeline.as_str(),
@@ -264,10 +273,10 @@ impl FeedWorker {
     }
 
     /// Finds where to begin; none when there is nothing to wait for any more.
-    fn start(&self, consumer: &FeedConsumer) -> Result<Option<Start>> {
+    fn start(&self, membership: &mut Membership) -> Result<Option<Start>> {
         let mut was_told = false;
         loop {
-            match Start::find(self, consumer) {
+            match membership.begin(self) {
                 Err(error) if error.kind() == ErrorKind::NotFound && self.options.awaits_topics => {
                     self.tell(FeedState::AwaitsTopic);
                     if !std::mem::replace(&mut was_told, true) {
@@ -286,36 +295,15 @@ impl FeedWorker {
         }
     }
 
-    fn consumer(&self) -> Result<FeedConsumer> {
-        let queue_kbytes = (self.options.memory_cap_bytes / 8 / 1024 / self.feeds.max(1)).max(1024);
-        let mut config = self.kafka.client();
-        config
-            // assign() asks for a group id and never uses it.
-            .set("group.id", format!("intellicartel-{}", self.options.pipeline))
-            .set("enable.auto.commit", "false")
-            .set("enable.auto.offset.store", "false")
-            .set("auto.offset.reset", "error")
-            .set("enable.partition.eof", "true")
-            .set("statistics.interval.ms", "1000")
-            .set("fetch.wait.max.ms", "100")
-            // The queue is bounded by its bytes alone; a full one is looked at again soon, or a backlog would be read in bursts a second apart.
-            .set("queued.min.messages", "10000000")
-            .set("fetch.queue.backoff.ms", "10")
-            .set("queued.max.messages.kbytes", queue_kbytes.to_string());
-        config
-            .create_with_context(FeedContext::default())
-            .map_err(|error| crate::kafka::kafka_error("kafka settings", &self.kafka.brokers, error))
-    }
-
-    /// Polls until the end, a shutdown, a dropped batch or an error.
+    /// Polls until the end, a shutdown, a dropped batch, a change of the partitions or an error.
     fn poll(
         &self,
-        consumer: &Arc<FeedConsumer>,
+        membership: &Membership,
         start: Start,
         report: &mut IngestReport,
         pressure: &mut Pressure,
     ) -> Result<Ended> {
-        let pipeline = self.options.pipeline.as_str();
+        let (pipeline, consumer) = (self.options.pipeline.as_str(), membership.consumer());
         let mut progress = Progress::of(start.positions.keys());
         let stored = start.positions.iter().map(|(partition, position)| (*partition, position.next));
         let mut lag = Lag::of(self.feed, stored.collect());
@@ -332,18 +320,27 @@ impl FeedWorker {
             }
             let limit = pressure.bytes(self.options.flush_bytes, self.options.memory_cap_bytes / 6);
             let exhausted = held.is_exhausted();
-            if exhausted {
+            let held_back = exhausted || (buffer.bytes() >= limit && !committer.has_room());
+            // Held back, it takes one record where it must poll.
+            let room = if held_back { 0 } else { limit };
+            if held_back && !membership.must_poll() {
                 // Committers free memory; until then records wait in the clients' queues, which are bounded too.
-                std::thread::sleep(EXHAUSTED_PAUSE);
-            } else if let Some(at) = self.receive(consumer, &mut buffer, &mut progress, limit)? {
+                std::thread::sleep(HELD_BACK_PAUSE);
+            } else if let Some(at) = self.receive(membership, &mut buffer, &mut progress, room)? {
                 first_at.get_or_insert(at);
             }
             held.buffered(buffer.bytes());
             lag.tell(|| consumer.context().ends());
-            let ended = self.options.until_end && progress.all_at_end();
+            if let Some(change) = membership.change() {
+                let last = (change == Change::Grows).then_some(&mut buffer);
+                let ended = self.drain(committer, last, membership, report, &mut lag, pressure)?;
+                let goes_on = matches!(ended, Ended::Done) && !self.shutdown.is_cancelled();
+                return Ok(if goes_on { Ended::Reassigned } else { ended });
+            }
+            let ended = self.options.until_end && progress.all_at_end() && membership.is_settled();
             let due = exhausted || first_at.is_some_and(|at| at.elapsed() >= pressure.flush());
             let full = buffer.bytes() >= limit;
-            if !buffer.is_empty() && (full || ended || (due && committer.has_room())) {
+            if !buffer.is_empty() && (full || ended || due) && committer.has_room() {
                 held.submitted();
                 committer.submit(Submission::of(&mut buffer), || self.shutdown.is_cancelled());
                 first_at = None;
@@ -355,18 +352,18 @@ impl FeedWorker {
                 self.check_for_stall(consumer, &buffer, partition)?;
             }
         }
-        self.drain(committer, &mut buffer, report, &mut lag, pressure)
+        self.drain(committer, Some(&mut buffer), membership, report, &mut lag, pressure)
     }
 
     /// Waits for messages and takes some in; gives the time at which they came, if any did.
     fn receive(
         &self,
-        consumer: &Arc<FeedConsumer>,
+        membership: &Membership,
         buffer: &mut Buffer,
         progress: &mut Progress,
         limit: usize,
     ) -> Result<Option<Instant>> {
-        let mut polled = consumer.poll(POLL_INTERVAL);
+        let mut polled = membership.poll(POLL_INTERVAL);
         let (at, now) = (Instant::now(), civil::now());
         let mut received = 0;
         loop {
@@ -380,34 +377,38 @@ impl FeedWorker {
                     buffer.push(&message, now);
                 }
                 Some(Err(KafkaError::PartitionEOF(partition))) => progress.reached_end(partition, at),
-                Some(Err(error)) => self.consumer_error(consumer, buffer, error)?,
+                Some(Err(error)) => self.consumer_error(membership, buffer, error)?,
                 None => break,
             }
             // Nothing may be polled that is not looked at: the client would not give it again.
             if received >= BURST || buffer.bytes() >= limit {
                 break;
             }
-            polled = consumer.poll(Duration::ZERO);
+            polled = membership.poll(Duration::ZERO);
         }
         Ok((received > 0).then_some(at))
     }
 
-    /// Commits what is left, within bounds at a shutdown.
+    /// Lets what was submitted be committed, and a last batch, within bounds at a shutdown. What is polled here is given up: the run is over.
     fn drain(
         &self,
         mut committer: Committer,
-        buffer: &mut Buffer,
+        last: Option<&mut Buffer>,
+        membership: &Membership,
         report: &mut IngestReport,
         lag: &mut Lag,
         pressure: &mut Pressure,
     ) -> Result<Ended> {
         let begun = Instant::now();
         let is_late = || self.shutdown.is_cancelled() && begun.elapsed() > SHUTDOWN_PATIENCE;
-        if !buffer.is_empty() {
+        if let Some(buffer) = last.filter(|buffer| !buffer.is_empty()) {
             committer.submit(Submission::of(buffer), is_late);
         }
         committer.close();
         loop {
+            if membership.must_poll() {
+                membership.poll(Duration::ZERO);
+            }
             match committer.next_event(Duration::from_millis(100)) {
                 Next::Event(event) => {
                     if let Some(ended) = self.settle(event, report, lag, pressure)? {
@@ -458,12 +459,15 @@ impl FeedWorker {
     }
 
     /// Decides which of the client's errors end the feed.
-    fn consumer_error(&self, consumer: &FeedConsumer, buffer: &Buffer, error: KafkaError) -> Result<()> {
+    fn consumer_error(&self, membership: &Membership, buffer: &Buffer, error: KafkaError) -> Result<()> {
+        if let Some(refusal) = membership.refusal(&error) {
+            return Err(refusal);
+        }
         match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
                 for (&partition, position) in buffer.positions() {
                     start::check_bounds(
-                        consumer,
+                        membership.consumer(),
                         &self.topic,
                         partition,
                         position.next,

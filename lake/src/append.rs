@@ -86,7 +86,7 @@ fn log_id(pipeline: &Pipeline, topic: &str, identity: &LogIdentity) -> String {
 
 /// What a state says of a topic.
 pub(crate) fn topic_state(log: &Log, pipeline: &Pipeline, topic: &str) -> TopicState {
-    let mut state = TopicState::default();
+    let mut state = TopicState { table_id: log.table_id().to_owned(), ..TopicState::default() };
     for (app_id, version) in log.transactions() {
         let parts: Vec<&str> = app_id.split('/').collect();
         match parts.as_slice() {

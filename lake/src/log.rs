@@ -58,6 +58,8 @@ pub struct ActiveFile {
 pub struct Log {
     name: String,
     store: LogStoreRef,
+    /// Given at the table's creation, and to no other.
+    table_id: String,
     version: u64,
     /// The version of the checkpoint that the state was loaded from.
     checkpoint: Option<u64>,
@@ -115,6 +117,7 @@ impl Log {
         Ok(Self {
             name: name.to_owned(),
             store,
+            table_id: state.metadata().id().to_owned(),
             version,
             checkpoint,
             files,
@@ -123,6 +126,12 @@ impl Log {
             commit_ids: VecDeque::new(),
             refreshed_at,
         })
+    }
+
+    /// The table's id, which no other table has.
+    #[must_use]
+    pub fn table_id(&self) -> &str {
+        &self.table_id
     }
 
     /// Reads the commits that came after this state.
@@ -152,6 +161,7 @@ impl Log {
         Self {
             name: self.name.clone(),
             store: Arc::clone(&self.store),
+            table_id: self.table_id.clone(),
             version: self.version,
             checkpoint: self.checkpoint,
             files: Arc::clone(&self.files),

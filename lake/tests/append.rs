@@ -29,7 +29,7 @@ async fn the_first_log_is_number_one_and_the_newest_is_the_current_one() {
     let folder = folder();
     let lake = open(folder.path()).await;
     let unknown = topic_state(&lake).await;
-    assert_eq!(unknown, TopicState::default());
+    assert_eq!((unknown.logs.as_slice(), unknown.next_offsets.len()), (&[][..], 0));
 
     assert_eq!(try_register(&lake, "a", &unknown, &[]).await.expect("the first log"), 1);
     let first = topic_state(&lake).await;
@@ -45,6 +45,9 @@ async fn the_first_log_is_number_one_and_the_newest_is_the_current_one() {
     );
     assert_eq!(second.logs.iter().map(|log| log.number).collect::<Vec<_>>(), [1, 2]);
     assert_eq!(second.next_offsets, [((2, 0), 40), ((2, 3), 7)].into());
+    assert_eq!(second.table_id, unknown.table_id, "a table is known by its id");
+    let other = support::folder();
+    assert_ne!(topic_state(&*open(other.path()).await).await.table_id, unknown.table_id);
 }
 
 #[tokio::test]

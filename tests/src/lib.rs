@@ -1,6 +1,7 @@
 //! What the end-to-end tests share: the servers' addresses, the binary as a process, an even stream of records with known bad ones among them, an
 //! independent reading of the tables in Python, a client of the HTTP server, and a proxy that spoils the way to S3.
 
+pub mod beside;
 pub mod process;
 pub mod proxy;
 pub mod server;

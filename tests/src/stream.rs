@@ -1,5 +1,6 @@
 //! An even stream of sales with bad records at known offsets, so that for any position it is known how many rows and dead letters lie before it.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -54,33 +55,39 @@ impl Stream {
     /// Starts sending so many records a second, evenly over the partitions of the world's topic, which must be empty.
     #[must_use]
     pub fn start(world: &World, partitions: i32, per_second: u32) -> Self {
+        Self::start_on(world, 0..partitions, per_second)
+    }
+
+    /// The same over some partitions.
+    #[must_use]
+    pub fn start_on(world: &World, partitions: Range<i32>, per_second: u32) -> Self {
         let (producer, topic) = (world.producer(), world.topic());
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = std::thread::spawn(move || {
             let begun = Instant::now();
+            let count = partitions.len() as u32;
             let mut next = 0_i64;
             while !stopped.load(Ordering::Relaxed) {
-                for partition in 0..partitions {
+                for partition in partitions.clone() {
                     let value = value(partition, next);
                     let sent = producer.send_raw(&topic, Some(partition), None, Some(&value), false);
                     sent.expect("the cluster takes records");
                 }
                 next += 1;
-                let due =
-                    Duration::from_secs_f64(next as f64 * f64::from(partitions) / f64::from(per_second));
+                let due = Duration::from_secs_f64(next as f64 * f64::from(count) / f64::from(per_second));
                 if let Some(early) = due.checked_sub(begun.elapsed()) {
                     std::thread::sleep(early);
                 }
             }
             let acknowledged = producer.finish().expect("all records are acknowledged");
-            assert_eq!(acknowledged, next.unsigned_abs() * u64::from(partitions.unsigned_abs()));
-            (0..partitions).map(|_| next).collect()
+            assert_eq!(acknowledged, next.unsigned_abs() * u64::from(count));
+            partitions.map(|_| next).collect()
         });
         Self { stop, thread }
     }
 
-    /// Ends it; gives for each partition how many records were acknowledged.
+    /// Ends it; gives for each of its partitions how many records were acknowledged.
     ///
     /// # Panics
     /// When a record was not acknowledged.

@@ -1,8 +1,9 @@
 //! A world of its own for each test: a topic prefix, a lake, and the binary set up to use both.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use domain::Feed;
 use domain::ids::Pipeline;
@@ -11,7 +12,7 @@ use ingest::kafka::KafkaConfig;
 use ingest::kafka::admin::Admin;
 use ingest::produce::RecordProducer;
 use lake::{Lake, LakeOptions, S3Settings, StoreSettings};
-use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{Offset, TopicPartitionList};
@@ -146,6 +147,33 @@ impl World {
         self.runtime.block_on(admin.ensure_topic(&self.topic(), partitions)).expect("the topic is created");
     }
 
+    /// Gives the topic of the sales more partitions, so many in all, and waits until the cluster tells of them.
+    ///
+    /// # Panics
+    /// When the cluster refuses.
+    pub fn grow_topic(&self, partitions: usize) {
+        let client: AdminClient<DefaultClientContext> =
+            self.kafka().client().create().expect("an admin client");
+        let topic = self.topic();
+        let done = self
+            .block_on(
+                client.create_partitions([&NewPartitions::new(&topic, partitions)], &AdminOptions::new()),
+            )
+            .expect("the cluster answers");
+        assert!(done.iter().all(Result::is_ok), "{done:?}");
+        let begun = Instant::now();
+        let told = || {
+            let metadata = client.inner().fetch_metadata(Some(&topic), Duration::from_secs(10));
+            let metadata = metadata.expect("the cluster answers");
+            let led = metadata.topics()[0].partitions().iter().filter(|partition| partition.leader() >= 0);
+            led.count() == partitions
+        };
+        while !told() {
+            assert!(begun.elapsed() < PATIENCE, "the topic does not grow");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     /// Deletes the topic of the sales, and waits until it is gone.
     ///
     /// # Panics
@@ -270,6 +298,29 @@ impl World {
         use domain::ports::Append as _;
         let (lake, pipeline) = (self.lake(), Pipeline::new("main").expect("a name"));
         self.block_on(lake.topic_state(Feed::Sales, &pipeline, &self.topic())).expect("the table can be read")
+    }
+
+    /// Waits until the table's positions fulfil a condition, as an ingest beside it moves them.
+    ///
+    /// # Panics
+    /// When they do not in time, or the ingest ends.
+    pub fn await_positions(&self, ingest: &mut Process, is_met: impl Fn(&BTreeMap<i32, i64>) -> bool) {
+        let begun = Instant::now();
+        loop {
+            // Until ingest has created it there is no lake, or no table.
+            let lake = self.try_lake(LakeOptions::Read);
+            let log = lake.and_then(|lake| self.block_on(lake.table("curated.sales")?.snapshot()));
+            let transactions = log.iter().flat_map(|log| log.transactions());
+            let positions = transactions.filter(|(id, _)| id.starts_with("main/"));
+            let partition = |id: &str| id.rsplit('/').next()?.parse().ok();
+            let positions = positions.filter_map(|(id, to)| Some((partition(id)?, *to))).collect();
+            if is_met(&positions) {
+                return;
+            }
+            assert!(ingest.is_running(), "{}", ingest.log());
+            assert!(begun.elapsed() < PATIENCE, "it stays at {positions:?}: {}", ingest.log());
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     /// Stores another position for partition 0, past the checks that `accept-log` makes.

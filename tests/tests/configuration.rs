@@ -66,6 +66,23 @@ fn what_is_not_a_setting_is_named() {
 }
 
 #[test]
+fn a_group_that_cannot_be_is_refused_with_the_way_on() {
+    let world = World::on_folder();
+    for (arguments, words) in [
+        (&["ingest.group_instance=a"][..], ["ingest.group_instance is `a`", "ingest.group is empty"]),
+        (
+            &["ingest.group=loaders", "kafka.brokers=embedded"],
+            ["ingest.group is `loaders`", "kafka.brokers is `embedded`"],
+        ),
+        (&["ingest.group=our loaders"], ["ingest.group `our loaders`", "A-Z"]),
+    ] {
+        let flags: Vec<&str> = arguments.iter().flat_map(|setting| ["--set", setting]).collect();
+        let refused = world.run(&[&["ingest"], &flags[..]].concat()).expect_failure(&words);
+        assert_eq!(refused.status.code(), Some(2), "{arguments:?}");
+    }
+}
+
+#[test]
 fn secrets_come_from_files_and_are_not_shown() {
     let mut world = world();
     let file = write(&world, "secret", &format!("{HUSH}\n"));

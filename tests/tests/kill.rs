@@ -4,18 +4,14 @@
 //! `KILLS` and `SEED` choose how many and which; a seeded ten run in CI, `make kill-test` runs a hundred.
 #![expect(clippy::print_stdout, reason = "a kill test says what it did, for the record")]
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use domain::ErrorKind;
-use lake::{Lake, LakeOptions};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use tests::process::Finished;
+use tests::beside::{Compactor, Reader};
 use tests::proxy::Proxy;
-use tests::stream::{Stream, bad_before};
+use tests::stream::Stream;
 use tests::verify::Report;
 use tests::world::{PATIENCE, World};
 use tests::{service, setting};
@@ -60,7 +56,7 @@ fn kill(world: World, proxy: Option<Proxy>) {
     // On S3 a start takes long, and few of those that were killed got to commit: the last one lives until files were compacted beside it.
     let mut ingest = world.start(&["ingest", "--feeds", "sales"]);
     let begun = Instant::now();
-    while compactor.files() == 0 && !compactor.thread.is_finished() {
+    while compactor.files() == 0 && !compactor.is_over() {
         assert!(begun.elapsed() < PATIENCE, "nothing was compacted: {}", ingest.log());
         assert!(ingest.is_running(), "ingest ended by itself: {}", ingest.log());
         std::thread::sleep(Duration::from_millis(20));
@@ -83,86 +79,6 @@ fn kill(world: World, proxy: Option<Proxy>) {
     );
     report.expect_stream(&acknowledged);
     assert!(reads > 0, "the reader saw nothing");
-}
-
-/// Compacts both tables in processes of their own, again and again while ingest is killed; every third process is killed too.
-struct Compactor {
-    stop: Arc<AtomicBool>,
-    files: Arc<AtomicU64>,
-    thread: std::thread::JoinHandle<Compacted>,
-}
-
-/// What the processes that were left to their end have said.
-#[derive(Default)]
-struct Compacted {
-    runs: u64,
-    files: u64,
-    given_up: u64,
-    killed: u64,
-    /// Those that were there.
-    tables: BTreeSet<&'static str>,
-}
-
-impl std::fmt::Display for Compacted {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { runs, files, given_up, killed, tables: _ } = self;
-        write!(f, "{runs} compactions of {files} files ({given_up} given up, {killed} killed)")
-    }
-}
-
-impl Compactor {
-    fn start(world: &Arc<World>, seed: u64) -> Self {
-        let (stop, files) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let (stopped, counted, world) = (Arc::clone(&stop), Arc::clone(&files), Arc::clone(world));
-        let thread = std::thread::spawn(move || {
-            let mut dice = StdRng::seed_from_u64(seed);
-            let mut compacted = Compacted::default();
-            for turn in 0.. {
-                if stopped.load(Ordering::Relaxed) {
-                    break;
-                }
-                let table = if turn % 4 == 3 { "raw.dead_letters" } else { "curated.sales" };
-                let mut process = world.start(&["lake", "compact", table, "--output", "json"]);
-                if turn % 3 == 1 {
-                    std::thread::sleep(Duration::from_millis(dice.random_range(50..4_000)));
-                    process.kill();
-                    compacted.killed += 1;
-                } else {
-                    compacted.note(table, process.finish(PATIENCE));
-                    counted.store(compacted.files, Ordering::Relaxed);
-                }
-                std::thread::sleep(Duration::from_millis(200));
-            }
-            compacted
-        });
-        Self { stop, files, thread }
-    }
-
-    /// Files that were compacted up to now.
-    fn files(&self) -> u64 {
-        self.files.load(Ordering::Relaxed)
-    }
-
-    fn end(self) -> Compacted {
-        self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().expect("every compaction ended well")
-    }
-}
-
-impl Compacted {
-    fn note(&mut self, table: &'static str, finished: Finished) {
-        // Until the first ingest lives for long enough there is no lake, or not every table.
-        if !finished.status.success() && finished.stderr.contains("lake.root") && !self.tables.contains(table)
-        {
-            return;
-        }
-        self.tables.insert(table);
-        let said = finished.expect_success().stdout;
-        let report: serde_json::Value = serde_json::from_str(&said).expect("JSON");
-        self.runs += 1;
-        self.files += report["files_before"].as_u64().expect("a number");
-        self.given_up += u64::from(!report["given_up"].is_null());
-    }
 }
 
 /// A process that sleeps for longer than its batches may live, and wakes after another has taken its place and vacuum its files.
@@ -202,64 +118,4 @@ fn stopped_and_woken_every_record_stands_once() {
     );
     report.expect_stream(&acknowledged);
     assert!(said.contains("a batch was dropped"), "the sleeper noticed nothing: {said}");
-}
-
-/// Reads the table again and again while ingest is killed: rows and positions of one version must always agree.
-struct Reader {
-    stop: Arc<AtomicBool>,
-    reads: Arc<AtomicU64>,
-    thread: std::thread::JoinHandle<()>,
-}
-
-impl Reader {
-    fn start(world: &Arc<World>) -> Self {
-        let (stop, reads) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let (stopped, counted, world) = (Arc::clone(&stop), Arc::clone(&reads), Arc::clone(world));
-        let thread = std::thread::spawn(move || {
-            let Some(lake) = opened(&world, &stopped) else { return };
-            let table = lake.table("curated.sales").expect("a table of ours");
-            while !stopped.load(Ordering::Relaxed) {
-                std::thread::sleep(Duration::from_millis(20));
-                let log = match world.block_on(table.snapshot()) {
-                    Ok(log) => log,
-                    Err(error) if error.kind() == ErrorKind::NotFound => continue,
-                    Err(error) => panic!("the table could not be read: {error}"),
-                };
-                let rows: i64 = log.files().values().map(|file| rows_of(file.stats.as_deref())).sum();
-                let topic = format!("/{}/", world.topic());
-                let is_position = |id: &str| id.contains(&topic) && !id.starts_with("log/");
-                let positions = log.transactions().iter().filter(|(id, _)| is_position(id));
-                let expected: i64 = positions.map(|(_, position)| position - bad_before(*position)).sum();
-                assert_eq!(rows, expected, "version {} holds half a commit", log.version());
-                counted.fetch_add(1, Ordering::Relaxed);
-            }
-        });
-        Self { stop, reads, thread }
-    }
-
-    fn end(self) -> u64 {
-        self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().expect("every read was consistent");
-        self.reads.load(Ordering::Relaxed)
-    }
-}
-
-/// The lake, once the first ingest has created it.
-fn opened(world: &World, stopped: &AtomicBool) -> Option<Arc<Lake>> {
-    while !stopped.load(Ordering::Relaxed) {
-        match world.try_lake(LakeOptions::Read) {
-            Ok(lake) => return Some(lake),
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                std::thread::sleep(Duration::from_millis(20));
-            }
-            Err(error) => panic!("the lake could not be opened: {error}"),
-        }
-    }
-    None
-}
-
-fn rows_of(stats: Option<&str>) -> i64 {
-    let stats: serde_json::Value =
-        serde_json::from_str(stats.expect("our files have statistics")).expect("JSON");
-    stats["numRecords"].as_i64().expect("a number of rows")
 }

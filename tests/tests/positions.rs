@@ -1,8 +1,7 @@
 //! Where a feed may begin and go on (rules 1, 2 and 5): the table decides, and what contradicts it stops the feed with both values and the way on.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use lake::LakeOptions;
 use tests::process::Process;
 use tests::stream::{self, Stream};
 use tests::verify::Report;
@@ -24,27 +23,6 @@ fn world_with_records(count: i64) -> World {
     send(&world, 0, count);
     world.ingest_to_the_end();
     world
-}
-
-fn await_rows(world: &World, ingest: &mut Process, at_least: u64) {
-    let begun = Instant::now();
-    loop {
-        // Until ingest has created it there is no lake, or no table.
-        let lake = world.try_lake(LakeOptions::Read);
-        let log = lake.and_then(|lake| world.block_on(lake.table("curated.sales")?.snapshot()));
-        let position: i64 = log
-            .iter()
-            .flat_map(|log| log.transactions())
-            .filter(|(id, _)| id.starts_with("main/"))
-            .map(|(_, to)| to)
-            .sum();
-        if position.unsigned_abs() >= at_least {
-            return;
-        }
-        assert!(ingest.is_running(), "{}", ingest.log());
-        assert!(begun.elapsed() < PATIENCE, "no progress: {}", ingest.log());
-        std::thread::sleep(Duration::from_millis(50));
-    }
 }
 
 #[test]
@@ -144,7 +122,7 @@ fn two_processes_with_one_pipeline_leave_each_record_once_and_one_says_so() {
     let stream = Stream::start(&world, 4, 4_000);
     let mut both =
         [world.start(&["ingest", "--feeds", "sales"]), world.start(&["ingest", "--feeds", "sales"])];
-    await_rows(&world, &mut both[0], 20_000);
+    world.await_positions(&mut both[0], |positions| positions.values().sum::<i64>() >= 20_000);
     let said = both
         .iter()
         .any(|process| process.log().contains("another process runs ingest with the same pipeline"));

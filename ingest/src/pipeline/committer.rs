@@ -85,9 +85,11 @@ impl Committer {
                 let event = task.commit(submission).await;
                 let goes_on = matches!(event, CommitEvent::Committed { stop: None, .. });
                 if report(&sender, event).is_err() || !goes_on {
-                    return;
+                    break;
                 }
             }
+            // Before the sender goes, which tells the end: whoever hears of it closes the consumer, and leaves the group by that.
+            drop(task);
         });
         Self { submissions: Some(submissions), events, pending: 0 }
     }

@@ -1,6 +1,6 @@
 //! Where a feed begins (rule 5): the topic's log must be the one that the table knows, and the stored positions must lie in it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use backon::{BlockingRetryable as _, ExponentialBuilder};
@@ -23,12 +23,17 @@ pub(super) struct Start {
     pub(super) log: i64,
     /// The log.
     pub(super) identity: LogIdentity,
-    /// Every partition of the topic.
+    /// The partitions that are read.
     pub(super) positions: BTreeMap<i32, PartitionPosition>,
 }
 
 impl Start {
-    pub(super) fn find(worker: &FeedWorker, consumer: &FeedConsumer) -> Result<Self> {
+    /// For these partitions, or for all.
+    pub(super) fn find(
+        worker: &FeedWorker,
+        consumer: &FeedConsumer,
+        owned: Option<&BTreeSet<i32>>,
+    ) -> Result<Self> {
         let (topic, brokers) = (worker.topic.as_str(), worker.kafka.brokers.as_str());
         let partitions = admin::partitions(consumer.client(), topic, brokers)?;
         let identity = topic_id::log_identity(consumer.client(), topic, brokers)?;
@@ -67,7 +72,7 @@ impl Start {
         }
         let log = check_log(&state, pipeline.as_str(), topic, &identity)?;
         let mut positions = BTreeMap::new();
-        for partition in partitions {
+        for partition in owned.map_or(partitions, |owned| owned.iter().copied().collect()) {
             let from = state.next_offsets.get(&(log, partition)).copied();
             let next = from.unwrap_or(0);
             if !worker.kafka.embedded {
@@ -78,15 +83,15 @@ impl Start {
         Ok(Self { log, identity, positions })
     }
 
-    pub(super) fn assign(&self, consumer: &FeedConsumer, topic: &str, kafka: &KafkaConfig) -> Result<()> {
-        let brokers = kafka.brokers.as_str();
-        let mut assignment = TopicPartitionList::new();
+    /// As the client takes them.
+    pub(super) fn partitions(&self, topic: &str, kafka: &KafkaConfig) -> Result<TopicPartitionList> {
+        let mut list = TopicPartitionList::new();
         for (&partition, position) in &self.positions {
             let from = if kafka.embedded { 0 } else { position.next };
-            let added = assignment.add_partition_offset(topic, partition, Offset::Offset(from));
-            added.map_err(|error| kafka_error("assigning partitions", brokers, error))?;
+            let added = list.add_partition_offset(topic, partition, Offset::Offset(from));
+            added.map_err(|error| kafka_error("assigning partitions", &kafka.brokers, error))?;
         }
-        consumer.assign(&assignment).map_err(|error| kafka_error("assigning partitions", brokers, error))
+        Ok(list)
     }
 }
 
@@ -152,9 +157,12 @@ pub(crate) fn watermarks(
     })
 }
 
-/// What a partition says that has no leader for the moment, or another one than the client knows.
-const LEADERLESS: [RDKafkaErrorCode; 2] =
-    [RDKafkaErrorCode::NotLeaderForPartition, RDKafkaErrorCode::LeaderNotAvailable];
+/// What a partition says that has no leader for the moment, or another one than the client knows; and what the client says of one that was added just now.
+const LEADERLESS: [RDKafkaErrorCode; 3] = [
+    RDKafkaErrorCode::NotLeaderForPartition,
+    RDKafkaErrorCode::LeaderNotAvailable,
+    RDKafkaErrorCode::UnknownPartition,
+];
 
 /// Refuses a position that does not lie in the log.
 pub(super) fn check_bounds(

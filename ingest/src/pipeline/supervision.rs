@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use domain::{Feed, Result};
 
+use super::membership::is_fenced;
 use super::{FeedWorker, IngestReport};
 
 /// A feed that failed is tried again after a second at first, and then more and more seldom; one that ran for a while begins anew.
@@ -15,11 +16,11 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// How a feed is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FeedState {
-    /// Its topic is read.
-    Reads,
+    /// These partitions of its topic are read.
+    Reads(Vec<i32>),
     /// Its topic is not there yet.
     AwaitsTopic,
-    /// It stands still, for this reason, and is tried again.
+    /// It stands still, for this reason; it is tried again unless another process has taken this one's place.
     Failed(String),
 }
 
@@ -64,6 +65,13 @@ impl FeedWorker {
                 pause = FIRST_PAUSE;
             }
             let (feed, retry_seconds) = (self.feed.name(), pause.as_secs());
+            if is_fenced(&error) {
+                // Tried again, it would take the place of the other, which would take it back.
+                tracing::error!(feed, %error, "the feed stands still");
+                self.tell(FeedState::Failed(error.to_string()));
+                while !self.wait(LONGEST_PAUSE) {}
+                return Ok(IngestReport::default());
+            }
             tracing::warn!(feed, %error, retry_seconds, "the feed stands still, and is tried again");
             self.tell(FeedState::Failed(error.to_string()));
             if self.wait(pause) {
