@@ -24,10 +24,10 @@ check: ## formatting, lints, licences and doubled versions
 	cargo clippy -q --workspace --all-targets -- -D warnings
 	scripts/cargo-deny
 
-kill-test: ## 100 random kill -9 of ingest during a live stream, and of members of a group (KILLS=n, SEED=n)
+kill-test: ## 100 random kill -9 of ingest during a live stream, of members of a group, and of refreshes of the marts (KILLS=n, SEED=n)
 	scripts/setup test
 	cargo build -q --workspace --all-targets
-	scripts/with-services env KILLS=$(or $(KILLS),100) cargo test --workspace --test kill --test groups -- --nocapture --test-threads=1
+	scripts/with-services env KILLS=$(or $(KILLS),100) cargo test --workspace --test kill --test groups --test daily_marts -- --nocapture --test-threads=1
 
 trickle: ## three hours of a commit a second by a clock wound by hand, and what became of files, log and planning (COMMITS=n, HOURS_AGO=n)
 	cargo build -q --workspace --all-targets
