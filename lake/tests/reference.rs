@@ -64,7 +64,8 @@ fn the_page_of_tables_is_what_they_say() {
     all.sort_by_key(TableDefinition::qualified_name);
     all.iter().for_each(|table| section(&mut text, table));
     for (name, comment) in domain::marts::VIEWS {
-        writeln!(text, "\n## {name}\n\n{comment}\n\nA view: who sees all that it reads sees it.").expect("text");
+        writeln!(text, "\n## {name}\n\n{comment}\n\nA view: who sees all that it reads sees it.")
+            .expect("text");
     }
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/tables.md");
     if std::env::var_os(UPDATE).is_some() {
