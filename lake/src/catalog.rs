@@ -9,6 +9,7 @@ use datafusion::catalog::{CatalogProvider, SchemaProvider, TableProvider};
 use datafusion::common::{DataFusionError, Result as DfResult};
 use domain::{Feed, civil};
 
+use crate::counted::CountedTable;
 use crate::lake::Lake;
 use crate::newest::NewestTable;
 use crate::provider::DeltaProvider;
@@ -92,9 +93,10 @@ impl SchemaProvider for LakeSchema {
             table.log_store().root_url().clone(),
         );
         let feed = Feed::ALL.into_iter().find(|feed| format!("curated.{}", feed.name()) == qualified);
-        Ok(Some(match feed.filter(|feed| feed.is_of_states()) {
-            Some(feed) => Arc::new(NewestTable::new(provider, feed.natural_key())),
-            None => Arc::new(provider),
+        Ok(Some(match feed {
+            Some(feed) if feed.marks_duplicates() => Arc::new(CountedTable::new(provider)?),
+            Some(feed) if feed.is_of_states() => Arc::new(NewestTable::new(provider, feed.natural_key())),
+            _ => Arc::new(provider),
         }))
     }
 

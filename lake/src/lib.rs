@@ -9,6 +9,8 @@ mod blobs;
 pub mod catalog;
 pub mod commit;
 mod coordinates;
+mod counted;
+mod duplicates;
 mod error;
 mod forecasts;
 mod inspection;
@@ -32,6 +34,7 @@ pub mod store;
 pub mod table;
 pub mod tables;
 
+pub use duplicates::Span;
 pub use inspection::Inspection;
 pub use lake::{Lake, LakeOptions};
 pub use store::{S3Settings, Store, StoreSettings};
