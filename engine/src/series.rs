@@ -239,9 +239,9 @@ mod tests {
 
     #[test]
     fn a_scope_is_a_condition_that_names_cannot_break_out_of() {
-        assert_eq!(scope(&Principal::Operator), "");
+        assert_eq!(scope(&Principal::Operator), "true");
         let tenant = |stores| Principal::Tenant { tenant: "o'neil' OR 'a' = 'a".to_owned(), stores };
-        assert_eq!(scope(&tenant(StoreScope::All)), " AND tenant = 'o''neil'' OR ''a'' = ''a'");
+        assert_eq!(scope(&tenant(StoreScope::All)), "tenant = 'o''neil'' OR ''a'' = ''a'");
         let stores = StoreScope::Only(["x".to_owned(), "y'".to_owned()].into());
         assert!(scope(&tenant(stores)).ends_with("AND store IN ('x', 'y''')"));
         assert!(scope(&tenant(StoreScope::Only(std::collections::BTreeSet::new()))).ends_with("AND false"));

@@ -24,12 +24,15 @@ pub(super) struct Marking {
     recent: OwnedMutexGuard<Option<RecentRows>>,
     /// Whether they are as of the table's state behind our last commit, but for what others have added.
     is_current: bool,
+    /// Duplicates and conflicts of the batch that was marked last.
+    marked: [u64; 2],
 }
 
 impl Marking {
     /// Waits until no other committer has the recent rows, and reads what is missing of them beforehand: `bytes` of them at most.
     pub(super) async fn begin(recent: Recent, feed: Feed, append: Arc<dyn Append>, bytes: usize) -> Self {
-        let mut marking = Self { feed, append, bytes, recent: recent.lock_owned().await, is_current: false };
+        let recent = recent.lock_owned().await;
+        let mut marking = Self { feed, append, bytes, recent, is_current: false, marked: [0; 2] };
         if let Err(error) = marking.follow().await {
             tracing::debug!(feed = feed.name(), %error, "the recent rows are read with the first batch");
         }
@@ -69,13 +72,8 @@ impl Marking {
         let as_of = recent.as_of().ok_or_else(missing)?;
         *self.recent = Some(recent);
         self.is_current = true;
-        for (mark, name) in [
-            (Mark::Duplicate, "intellicartel_ingest_duplicates_total"),
-            (Mark::Conflict, "intellicartel_ingest_conflicts_total"),
-        ] {
-            let count = marks.iter().filter(|of_row| **of_row == mark).count();
-            metrics::counter!(name, "feed" => self.feed.name()).increment(count as u64);
-        }
+        self.marked = [Mark::Duplicate, Mark::Conflict]
+            .map(|mark| marks.iter().filter(|of_row| **of_row == mark).count() as u64);
         Ok((rows, Marks { as_of, rows: hashes }))
     }
 
@@ -90,6 +88,9 @@ impl Marking {
         others: Option<Vec<RowHash>>,
     ) -> Result<()> {
         self.is_current = false;
+        let ([duplicates, conflicts], feed) = (self.marked, self.feed.name());
+        metrics::counter!("intellicartel_ingest_duplicates_total", "feed" => feed).increment(duplicates);
+        metrics::counter!("intellicartel_ingest_conflicts_total", "feed" => feed).increment(conflicts);
         let (Some(others), Some(mut recent)) = (others, self.recent.take()) else { return Ok(()) };
         let evicted = recent.evicted();
         let extend = move || {
