@@ -5,6 +5,7 @@
 mod bare;
 mod latency;
 mod place;
+mod recent;
 mod recovery;
 mod stream;
 mod throughput;
@@ -12,7 +13,7 @@ mod usage;
 
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: benches throughput|recovery|latency|all";
+const USAGE: &str = "usage: benches throughput|recovery|latency|recent|all";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -21,10 +22,12 @@ fn main() -> ExitCode {
         ["throughput"] => throughput::run(),
         ["recovery"] => recovery::run(),
         ["latency"] => latency::run(),
+        ["recent"] => recent::run(),
         ["all"] => {
             throughput::run();
             recovery::run();
             latency::run();
+            recent::run();
         }
         // The peer in Rust is a process of its own, so that its memory and CPU time are its own.
         ["bare", topic, folder] => bare::run(topic, folder),

@@ -84,6 +84,14 @@ impl ActiveFile {
         serde_json::from_str::<Counted>(self.stats.as_deref()?).ok()?.rows
     }
 
+    /// Whether statistics allow that a column of truth values is true in one of its rows.
+    #[must_use]
+    pub(crate) fn may_be_true(&self, column: &str) -> bool {
+        let stats: serde_json::Value =
+            self.stats.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+        stats["maxValues"][column] != serde_json::Value::Bool(false)
+    }
+
     /// Whether it is worth joining with others, where files may grow to `target_bytes`: less than half of what a file may hold, in bytes and in rows.
     #[must_use]
     pub fn is_small(&self, target_bytes: u64) -> bool {
@@ -207,6 +215,23 @@ impl Log {
             let what = format!("{}: version {version} does not tell when it was committed", self.name);
             Error::new(ErrorKind::Incompatible, format!("{what}: read it by its number"))
         })
+    }
+
+    /// The files in which the commits after a version brought new rows, the oldest first; none once an entry was cleaned away.
+    ///
+    /// # Errors
+    /// Those of reaching the store.
+    pub(crate) async fn added_since(&self, version: u64) -> Result<Option<Vec<Arc<ActiveFile>>>> {
+        let mut added = Vec::new();
+        for version in version + 1..=self.version {
+            let Some(bytes) = self.read_entry(version).await? else { return Ok(None) };
+            let actions = get_actions(version, &bytes).map_err(|error| delta_error(&self.name, error))?;
+            added.extend(actions.into_iter().filter_map(|action| match action {
+                Action::Add(add) if add.data_change => Some(Arc::new(active_file(add))),
+                _ => None,
+            }));
+        }
+        Ok(Some(added))
     }
 
     fn apply(&mut self, actions: Vec<Action>) {

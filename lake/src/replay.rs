@@ -12,15 +12,17 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::Int32Type;
 use arrow_array::{BooleanArray, RecordBatch};
 use async_trait::async_trait;
+use domain::duplicates::{Mark, mark_rows};
 use domain::ids::Pipeline;
 use domain::ports::StagedFile;
 use domain::replay::{Landed, Place, PlaceRange};
-use domain::{DeadLetter, Error, ErrorKind, Result, civil, dead_letter};
+use domain::{DeadLetter, Error, ErrorKind, Feed, Result, civil, dead_letter};
 use uuid::Uuid;
 
 use crate::append::{MAX_BATCH_AGE, add_action, append_operation, position_id, too_old, topic_state};
 use crate::commit::{Decision, Outcome, Plan, Proposal};
 use crate::coordinates::{COLUMNS, Coordinates, PlaceColumns};
+use crate::duplicates::Twins;
 use crate::log::{ActiveFile, Log};
 use crate::scan::{Scan, scan_file};
 use crate::stage::write_files;
@@ -53,6 +55,7 @@ pub(crate) struct FeedState {
 
 /// Adds rows to a feed's table, without those that stand there already or that an ingest may still add.
 pub(crate) async fn land(
+    feed: Feed,
     state: &FeedState,
     rows: Vec<(String, RecordBatch)>,
     pipelines: &Pipelines,
@@ -72,6 +75,7 @@ pub(crate) async fn land(
     }
     let mut plan = ReplayPlan {
         table,
+        twins: if feed.marks_duplicates() { Some(Twins::of(&rows)?) } else { None },
         rows,
         asked: Arc::new(asked),
         pipelines,
@@ -111,6 +115,8 @@ fn late(table: &Table) -> Error {
 struct ReplayPlan<'a> {
     table: &'a Arc<Table>,
     rows: Vec<(String, RecordBatch)>,
+    /// What their marks are made of, in a feed whose duplicates are told.
+    twins: Option<Twins>,
     asked: Arc<Coordinates>,
     pipelines: &'a Pipelines,
     looked_at: &'a HashSet<String>,
@@ -120,8 +126,9 @@ struct ReplayPlan<'a> {
     standing: HashSet<Place>,
     /// Left out because an ingest may still add them, on one of the states that were decided on.
     ahead: HashSet<Place>,
-    /// The files, and how many rows were left out of them: written once, for an outcome may be unknown, unless more must be left out.
-    staged: Option<(usize, Vec<StagedFile>)>,
+    /// The files, how many rows were left out of them, and the marks of the others: written once, for an outcome may be unknown, unless more must be left
+    /// out or rows have become twins.
+    staged: Option<((usize, Vec<Mark>), Vec<StagedFile>)>,
     is_too_old: bool,
 }
 
@@ -195,11 +202,19 @@ impl Plan for ReplayPlan<'_> {
         self.mark_ahead(log)?;
         // One that was ahead before may have been taken by its ingest since.
         self.ahead.retain(|place| !self.standing.contains(place));
-        let left_out = self.standing.len() + self.ahead.len();
-        if self.staged.as_ref().is_none_or(|(known, _)| *known != left_out) {
+        let mut kept = self.kept()?;
+        let marks = match &mut self.twins {
+            Some(twins) => twins.marks(self.table, log, &kept).await?,
+            None => Vec::new(),
+        };
+        let content = (self.standing.len() + self.ahead.len(), marks);
+        if self.staged.as_ref().is_none_or(|(known, _)| *known != content) {
+            if self.twins.is_some() {
+                mark_rows(&mut kept, &content.1)?;
+            }
             let store = self.table.log_store().object_store(None);
-            let files = write_files(&store, self.table.definition(), self.kept()?).await?;
-            self.staged = Some((left_out, files));
+            let files = write_files(&store, self.table.definition(), kept).await?;
+            self.staged = Some((content, files));
         }
         let files = self.staged.as_ref().map(|(_, files)| files.as_slice()).unwrap_or_default();
         if files.is_empty() {

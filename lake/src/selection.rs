@@ -311,7 +311,7 @@ impl LetterSelection for Selection {
     async fn land(&self, feed: Feed, rows: Vec<(String, RecordBatch)>) -> Result<Landed> {
         let none = || Error::internal(format!("no letter of feed {} was selected", feed.name()));
         let state = self.feeds.get(&feed).ok_or_else(none)?;
-        replay::land(state, rows, &self.pipelines).await
+        replay::land(feed, state, rows, &self.pipelines).await
     }
 
     async fn fail(&self, letters: Vec<DeadLetter>) -> Result<u64> {
