@@ -343,6 +343,9 @@ impl FeedWorker {
             let held_back = exhausted || (buffer.bytes() >= limit && !committer.has_room());
             // Held back, it takes one record where it must poll.
             let room = if held_back { 0 } else { limit };
+            if held_back {
+                progress.held_back();
+            }
             if held_back && !membership.must_poll() {
                 // Committers free memory; until then records wait in the clients' queues, which are bounded too.
                 std::thread::sleep(HELD_BACK_PAUSE);

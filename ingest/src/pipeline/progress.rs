@@ -32,6 +32,12 @@ impl Progress {
         self.partitions.insert(partition, Partition { at_end: true, heard_at: at });
     }
 
+    /// Nothing is asked for at the moment, so that silence says nothing.
+    pub(super) fn held_back(&mut self) {
+        let now = Instant::now();
+        self.partitions.values_mut().for_each(|partition| partition.heard_at = now);
+    }
+
     pub(super) fn all_at_end(&self) -> bool {
         self.partitions.values().all(|partition| partition.at_end)
     }
