@@ -109,10 +109,10 @@ fn sent_twice(mut world: World) {
         ingest.kill();
     }
     world.ingest_to_the_end();
-    world.run(&["lake", "compact", "curated.sales"]).expect_success();
+    compact(&world);
 
     // One process sleeps while another takes its place; what it has in hand when it wakes is dropped.
-    let mut sleeper = world.start(&["ingest", "--feeds", "sales"]);
+    let sleeper = world.start(&["ingest", "--feeds", "sales"]);
     sender.send_late_twins(0..SALES / 4);
     std::thread::sleep(Duration::from_millis(1_000));
     sleeper.signal("STOP");
@@ -131,13 +131,17 @@ fn sent_twice(mut world: World) {
     let said = sleeper.finish(PATIENCE).expect_success().stderr;
     world.ingest_to_the_end();
     expect_each_once(&world, sent);
-    world.run(&["lake", "compact", "curated.sales"]).expect_success();
+    compact(&world);
     expect_each_once(&world, sent);
     println!(
         "seed {seed}, {kills} kills: {sent} records of {} sales; the process that slept {}",
         SALES + CORRECTED,
         if said.contains("a batch was dropped") { "dropped a batch" } else { "had nothing in hand" }
     );
+}
+
+fn compact(world: &World) {
+    let _ = world.run(&["lake", "compact", "curated.sales"]).expect_success();
 }
 
 /// Every record is a row, every sale counts once: through SQL, for a tenant, for Python, and in what `status` tells.

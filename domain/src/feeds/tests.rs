@@ -129,7 +129,7 @@ fn twins_agree_in_all_that_the_feed_knows_and_in_nothing_else() {
     let changed = |field: &str, value: Option<Value>| hashed(&changed(Feed::Sales, field, value), 0);
     let first = hashed(&serde_json::to_vec(&valid(Feed::Sales)).expect("json"), 0);
     // Whoever changes these changes what stands in tables: that is another contract.
-    assert_eq!((first.key, first.content), (0, 0));
+    assert_eq!((first.key, first.content), (2_739_294_370_524_263_383, 16_658_986_044_150_982_543));
     assert_eq!(hashed(&serde_json::to_vec(&valid(Feed::Sales)).expect("json"), 7), first);
     for (field, same) in [("unit_price", "6.9500".into()), ("country", "France".into()), ("till", 7.into())] {
         assert_eq!(changed(field, Some(same)), first, "{field}");
