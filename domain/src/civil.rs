@@ -48,8 +48,13 @@ pub fn start_of(day: NaiveDate) -> Micros {
 /// The UTC month `YYYY-MM` of an instant: the partition value `period` of the feed tables.
 #[must_use]
 pub fn period(instant: Micros) -> String {
-    let date = DateTime::from_timestamp_micros(instant).unwrap_or_default();
-    format!("{:04}-{:02}", date.year(), date.month())
+    month(day(instant))
+}
+
+/// The month `YYYY-MM` of a day.
+#[must_use]
+pub fn month(day: NaiveDate) -> String {
+    format!("{:04}-{:02}", day.year(), day.month())
 }
 
 #[cfg(test)]

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use arrow_array::types::Date32Type;
 use arrow_schema::DataType;
-use chrono::{Datelike, NaiveDate};
+use chrono::NaiveDate;
 
-use crate::Feed;
 use crate::table::{Column, money, quantity};
+use crate::{Feed, civil};
 
 /// A table of the daily mart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -187,22 +188,19 @@ pub type Day = i32;
 /// A date as [`Day`].
 #[must_use]
 pub fn day_of(date: NaiveDate) -> Day {
-    const EPOCH: i32 = 719_163;
-    date.num_days_from_ce() - EPOCH
+    Date32Type::from_naive_date(date)
 }
 
 /// A [`Day`] as a date.
 #[must_use]
 pub fn date_of(day: Day) -> NaiveDate {
-    const EPOCH: i32 = 719_163;
-    NaiveDate::from_num_days_from_ce_opt(day.saturating_add(EPOCH)).unwrap_or_default()
+    Date32Type::to_naive_date_opt(day).unwrap_or_default()
 }
 
 /// The month `YYYY-MM` of a day: the partition value `period` of the marts.
 #[must_use]
 pub fn month_of(day: Day) -> String {
-    let date = date_of(day);
-    format!("{:04}-{:02}", date.year(), date.month())
+    civil::month(date_of(day))
 }
 
 /// Days of one store.

@@ -4,10 +4,12 @@ mod support;
 
 use std::sync::Arc;
 
-use domain::Feed;
-use domain::marts::Mart;
+use domain::marts::{DaySet, Mart};
+use domain::ports::{Replace as _, Replacement};
+use domain::{ErrorKind, Feed};
 use engine::Engine;
 use engine::marts::{MartParts, Marts, Refreshed};
+use lake::Lake;
 use lake::operations::compact::{CompactOptions, compact};
 use lake::operations::history::history;
 use serde_json::{Value, json};
@@ -22,18 +24,21 @@ struct World {
     marts: Marts,
 }
 
+fn marts(engine: &Engine, lake: &Arc<Lake>) -> Marts {
+    let parts = MartParts {
+        changes: Arc::clone(lake) as _,
+        replace: Arc::clone(lake) as _,
+        snapshots: Arc::clone(lake) as _,
+    };
+    Marts::new(engine, parts)
+}
+
 impl World {
     async fn new() -> Self {
         let folder = folder();
         let feeder = Feeder::on(folder.path()).await;
         let engine = engine(&feeder.lake, settings());
-        let lake = &feeder.lake;
-        let parts = MartParts {
-            changes: Arc::clone(lake) as _,
-            replace: Arc::clone(lake) as _,
-            snapshots: Arc::clone(lake) as _,
-        };
-        let marts = Marts::new(&engine, parts);
+        let marts = marts(&engine, &feeder.lake);
         Self { _folder: folder, feeder, engine, marts }
     }
 
@@ -326,7 +331,6 @@ async fn sales_wait_for_the_record_of_their_store() {
     assert_eq!(world.ask("SELECT date, units FROM marts.store_days").await, "2014-01-02,1.000");
     // The store was elsewhere all the time.
     let mut moved = store("t", "s", "Europe/London", "GB", "m", "EUR");
-    moved["issued_at"] = "2030-01-01T00:00:00Z".into();
     moved["issued_at"] = domain::civil::format_instant(domain::civil::now() + 3_600_000_000).into();
     world.send(Feed::Stores, &[moved]).await;
     world.refresh().await;
@@ -335,31 +339,26 @@ async fn sales_wait_for_the_record_of_their_store() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_two_who_refresh_at_once_one_commits() {
+async fn who_refreshes_beside_another_ends_well_and_who_comes_late_changes_nothing() {
     let mut world = World::new().await;
     world.send(Feed::Stores, &[store("t", "s", "Europe/Berlin", "DE", "l", "EUR")]).await;
     world.refresh().await;
-    let other = World {
-        marts: Marts::new(
-            &world.engine,
-            MartParts {
-                changes: Arc::clone(&world.feeder.lake) as _,
-                replace: Arc::clone(&world.feeder.lake) as _,
-                snapshots: Arc::clone(&world.feeder.lake) as _,
-            },
-        ),
-        _folder: folder(),
-        feeder: Feeder::on(folder().path()).await,
-        engine: world.engine.clone(),
-    };
+    let lake = Arc::clone(&world.feeder.lake);
+    let first = lake.mart_state(Mart::ItemDays).await.expect("a state");
+    let other = marts(&world.engine, &lake);
     for day in 1..=9 {
-        world
-            .send(Feed::Sales, &[sale(day, "t", "s", "a", 1, "1", &format!("2014-01-0{day}T10:00:00Z"))])
-            .await;
-        let both = tokio::join!(world.marts.refresh(), other.marts.refresh());
-        assert!(both.0.is_ok() || both.1.is_ok(), "{both:?}");
+        let sales = [sale(day, "t", "s", "a", 1, "1", &format!("2014-01-0{day}T10:00:00Z"))];
+        world.send(Feed::Sales, &sales).await;
+        let (one, two) = tokio::join!(world.marts.refresh(), other.refresh());
+        assert!(one.is_ok() && two.is_ok(), "{one:?} {two:?}");
     }
-    world.refresh().await;
+    // Whoever began on the first state, and was slow, would bring back what it saw.
+    let (seen, sources) = (first.sources.clone(), first.sources);
+    let late =
+        Replacement { mart: Mart::ItemDays, seen, sources, days: DaySet::Everything, files: Vec::new() };
+    let refused = lake.replace_days(late).await.expect_err("it comes too late");
+    assert_eq!(refused.kind(), ErrorKind::Conflict, "{refused}");
+    assert!(refused.to_string().contains("another process was first"), "{refused}");
     assert_eq!(world.ask("SELECT count(*), sum(units) FROM marts.item_days").await, "9,9.000");
     world.expect_true("after races").await;
 }

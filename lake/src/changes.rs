@@ -5,14 +5,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use deltalake::kernel::Action;
-use deltalake::logstore::get_actions;
 use domain::ports::{Changed, Changes};
 use domain::{Error, ErrorKind, Feed, Result};
 use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
 
-use crate::error::{delta_error, store_error};
+use crate::error::store_error;
 use crate::lake::Lake;
 use crate::log::{ActiveFile, active_file};
 use crate::retry::retried;
@@ -75,16 +74,11 @@ async fn check_exists(table: &Table, file: &ActiveFile) -> Result<()> {
 }
 
 async fn data_changes(table: &Table, version: u64) -> Result<Vec<(ActiveFile, bool)>> {
-    let name = table.definition().qualified_name();
-    let doing = format!("{name}: reading version {version}");
-    let store = Arc::clone(table.log_store());
-    let read =
-        || async { store.read_commit_entry(version).await.map_err(|error| delta_error(&doing, error)) };
-    let Some(bytes) = retried(read).await? else {
+    let Some(actions) = table.actions(version).await? else {
+        let name = table.definition().qualified_name();
         let gone = format!("{name}: the log does not hold version {version} any more");
         return Err(Error::new(ErrorKind::NotFound, gone));
     };
-    let actions = get_actions(version, &bytes).map_err(|error| delta_error(&doing, error))?;
     let change = |action| match action {
         Action::Add(add) if add.data_change => Some((active_file(add), false)),
         Action::Remove(remove) if remove.data_change => {

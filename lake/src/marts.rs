@@ -110,27 +110,25 @@ impl Rows for OfDays {
         let Some(stores) = self.0.stores() else { return "true".to_owned() };
         let quoted = |text: &str| text.replace('\'', "''");
         let mut named = Vec::new();
-        let (mut whole, mut days_of_others) = (0, 0);
+        let (mut whole_stores, mut some_days) = (0, 0);
         for (tenant, store, days) in stores {
             let of_store = format!("tenant = '{}' AND store = '{}'", quoted(tenant), quoted(store));
             match days {
                 StoreDays::All => {
-                    whole += 1;
+                    whole_stores += 1;
                     named.push(of_store);
                 }
                 StoreDays::Only(days) => {
-                    days_of_others += days.len();
+                    some_days += days.len();
+                    // One more than are named tells that they are too many.
                     let dates = days.iter().take(NAMED_DAYS + 1);
                     named.extend(dates.map(|day| format!("{of_store} AND date = DATE '{}'", date_of(*day))));
                 }
-            }
-            if named.len() > NAMED_DAYS {
-                continue;
             }
         }
         if named.len() <= NAMED_DAYS {
             return named.join(" OR ");
         }
-        format!("{days_of_others} store-days and {whole} whole stores")
+        format!("{some_days} store-days and {whole_stores} whole stores")
     }
 }

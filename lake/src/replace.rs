@@ -117,7 +117,13 @@ impl Plan for ReplacePlan<'_> {
             let found = log.transaction(id);
             if found != *seen {
                 let name = self.table.definition().qualified_name();
-                return Ok(Decision::Drop(format!("{name}: {id} is {found:?} by now, not {seen:?}")));
+                let shown =
+                    |version: Option<i64>| version.map_or("none".to_owned(), |version| version.to_string());
+                return Ok(Decision::Drop(format!(
+                    "{name}: another process was first: {id} is {} by now, not {}",
+                    shown(found),
+                    shown(*seen)
+                )));
             }
         }
         let mut actions: Vec<Action> = self.request.files.iter().map(add_action).collect();

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use buoyant_kernel::engine::arrow_conversion::TryIntoKernel as _;
 use buoyant_kernel::schema::StructType;
+use deltalake::kernel::Action;
 use deltalake::kernel::transaction::CommitProperties;
-use deltalake::logstore::LogStoreRef;
+use deltalake::logstore::{LogStoreRef, get_actions};
 use deltalake::operations::create::CreateBuilder;
 use deltalake::protocol::SaveMode;
 use domain::civil::{self, Micros};
@@ -210,6 +211,18 @@ impl Table {
             Some(_) => format!("{name} at {at} cannot be read any more: its log does not reach so far back"),
         };
         Err(Error::new(ErrorKind::NotFound, message))
+    }
+
+    /// What a commit did; none once its entry was cleaned away.
+    pub(crate) async fn actions(&self, version: u64) -> Result<Option<Vec<Action>>> {
+        let doing = format!("{}: reading version {version}", self.definition.qualified_name());
+        let read = || async {
+            let read = self.log_store.read_commit_entry(version).await;
+            read.map_err(|error| delta_error(&doing, error))
+        };
+        let Some(bytes) = retried(read).await? else { return Ok(None) };
+        let actions = get_actions(version, &bytes);
+        actions.map(Some).map_err(|error| Error::internal(format!("{doing}: {error}")))
     }
 
     /// Commits a plan through the table's one committer. A checkpoint is made in the background once it is due.

@@ -156,8 +156,19 @@ fn a_server_keeps_the_marts_and_shows_what_was_sold_today() {
         "currency": "GBP", "kind": "sale", "occurred_at": now});
     world.send(&[(Feed::Sales, sale)]);
     let server = Server::start_as(&world, &["serve", "--roles", "api,ingest,marts"]);
-    world.open_stores(&[("t", "s"), ("u", "s")]);
     let begun = Instant::now();
+    let waiting = json!([{ "tenant": "t", "store": "s", "sales": 1 }]);
+    loop {
+        let said: Value =
+            serde_json::from_str(&world.run(&["status", "--output", "json"]).stdout).expect("JSON");
+        if said["daily_marts"]["waiting_stores"] == waiting {
+            assert!(said["to_do"].to_string().contains("1 sales of t/s wait for its record"), "{said:#}");
+            break;
+        }
+        assert!(begun.elapsed() < PATIENCE, "no sale waits: {said:#}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    world.open_stores(&[("t", "s"), ("u", "s")]);
     let ask = |who: &str, sql: &str| {
         server.sql(who, &json!({ "sql": sql })).expect_success()["data"]["rows"].clone()
     };

@@ -54,6 +54,7 @@ fn roles_are_processes_and_one_that_is_killed_is_followed() {
     for mut world in [World::on_folder(), World::on_s3()] {
         hasty(&mut world);
         world.create_topic(PARTITIONS);
+        world.open_stores(&["s0", "s1", "s2"].map(|store| ("kill", store)));
         let ingest = Server::start_as(&world, &["serve", "--roles", "ingest"]);
         let maintainers = [0, 1].map(|_| Server::start_as(&world, &["serve", "--roles", "maintenance"]));
         let stream = Stream::start(&world, PARTITIONS, 2_000);

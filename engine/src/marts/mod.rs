@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 use arrow::record_batch::RecordBatch;
 use domain::marts::{Day, DaySet, Mart, StoreDays, date_of, day_of, month_of};
 use domain::ports::{Changes, MartState, Replace, Replacement, Snapshots, StagedFile};
-use domain::{Feed, Result};
+use domain::{ErrorKind, Feed, Result};
 
 use crate::Engine;
 use affected::{Affected, Search};
@@ -37,6 +37,9 @@ use work::Work;
 
 /// Rows of a file at most.
 const FILE_ROWS: usize = 500_000;
+
+/// A refresh begins anew so often when another process commits the same mart meanwhile.
+const MAX_ATTEMPTS: u32 = 5;
 
 /// Versions without changes of data are moved this often, so that the log reaches back to them.
 const MOVED_AT_LEAST: Duration = Duration::from_secs(3_600);
@@ -92,9 +95,9 @@ impl Marts {
     /// Brings every mart to the newest versions of its sources.
     ///
     /// # Errors
-    /// [`ErrorKind::Conflict`] when another process was first; those of reading and writing. Marts that were committed before stand.
+    /// [`ErrorKind::Conflict`] when another process was first again and again; those of reading and writing. Marts that were committed before stand.
     pub async fn refresh(&self) -> Result<Vec<Refreshed>> {
-        self.make(false).await
+        self.make_at_last(false).await
     }
 
     /// Makes every mart from nothing.
@@ -102,7 +105,18 @@ impl Marts {
     /// # Errors
     /// As of [`Self::refresh`].
     pub async fn rebuild(&self) -> Result<Vec<Refreshed>> {
-        self.make(true).await
+        self.make_at_last(true).await
+    }
+
+    /// Begins anew where another process was first, but not for ever.
+    async fn make_at_last(&self, from_nothing: bool) -> Result<Vec<Refreshed>> {
+        for _ in 1..MAX_ATTEMPTS {
+            match self.make(from_nothing).await {
+                Err(error) if error.kind() == ErrorKind::Conflict => {}
+                made => return made,
+            }
+        }
+        self.make(from_nothing).await
     }
 
     async fn make(&self, from_nothing: bool) -> Result<Vec<Refreshed>> {

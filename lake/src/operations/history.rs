@@ -1,16 +1,11 @@
 //! The commits of a table, newest first, as far back as its log reaches.
 
-use std::sync::Arc;
-
 use deltalake::kernel::Action;
-use deltalake::logstore::get_actions;
+use domain::Result;
 use domain::civil::Micros;
-use domain::{Error, Result};
 use futures::{StreamExt, TryStreamExt};
 
-use crate::error::delta_error;
 use crate::log::COMMIT_ID;
-use crate::retry::retried;
 use crate::table::Table;
 
 /// Log entries that are read at once.
@@ -61,13 +56,7 @@ pub async fn history(table: &Table, limit: usize) -> Result<Vec<Commit>> {
 }
 
 async fn read_commit(table: &Table, version: u64) -> Result<Option<Commit>> {
-    let doing = format!("{}: reading version {version}", table.definition().qualified_name());
-    let store = Arc::clone(table.log_store());
-    let read =
-        || async { store.read_commit_entry(version).await.map_err(|error| delta_error(&doing, error)) };
-    let Some(bytes) = retried(read).await? else { return Ok(None) };
-    let actions =
-        get_actions(version, &bytes).map_err(|error| Error::internal(format!("{doing}: {error}")))?;
+    let Some(actions) = table.actions(version).await? else { return Ok(None) };
     Ok(Some(commit_of(version, actions)))
 }
 

@@ -12,10 +12,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use deltalake::kernel::Action;
-use deltalake::logstore::get_actions;
 use deltalake::table::state::DeltaTableState;
+use domain::Result;
 use domain::civil::{self, Micros};
-use domain::{Error, Result};
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
@@ -266,13 +265,7 @@ struct Removal {
 
 /// Removed files of one commit; `None` when its entry was cleaned away meanwhile.
 async fn read_removals(table: &Table, version: u64) -> Result<Option<Vec<Removal>>> {
-    let doing = format!("{}: reading version {version}", table.definition().qualified_name());
-    let read = || async {
-        table.log_store().read_commit_entry(version).await.map_err(|error| delta_error(&doing, error))
-    };
-    let Some(bytes) = retried(read).await? else { return Ok(None) };
-    let actions =
-        get_actions(version, &bytes).map_err(|error| Error::internal(format!("{doing}: {error}")))?;
+    let Some(actions) = table.actions(version).await? else { return Ok(None) };
     let removals = actions.into_iter().filter_map(|action| match action {
         Action::Remove(remove) => Some(Removal {
             bytes: remove.size.and_then(|size| u64::try_from(size).ok()).unwrap_or(0),

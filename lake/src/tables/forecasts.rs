@@ -9,11 +9,11 @@ use arrow_array::builder::{
 use arrow_array::types::Date32Type;
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::DataType;
-use chrono::{Datelike, NaiveDate};
+use chrono::NaiveDate;
 use domain::forecast::{DayForecast, ForecastRun, QUANTILE_COLUMNS, SeriesForecast};
 use domain::scope::TableScope;
 use domain::table::{Column, arrow_schema, timestamp};
-use domain::{Error, Result};
+use domain::{Error, Result, civil};
 
 use super::{Retention, TableDefinition};
 
@@ -86,7 +86,7 @@ pub fn forecasts() -> TableDefinition {
 
 /// The partition value of a forecast: the month of its origin.
 pub(crate) fn period(origin: NaiveDate) -> String {
-    format!("{:04}-{:02}", origin.year(), origin.month())
+    civil::month(origin)
 }
 
 /// The rows of a run, each batch a file of one period.
