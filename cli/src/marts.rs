@@ -18,7 +18,7 @@ pub(crate) enum Action {
 }
 
 pub(crate) async fn run(config: &Config, action: Action) -> Result<()> {
-    let lake = wire::lake(config, LakeOptions::Write).await?;
+    let lake = wire::lake(config, LakeOptions::Upkeep).await?;
     let marts = wire::marts(lake)?;
     let (made, output) = match action {
         Action::Refresh(output) => (marts.refresh().await?, output),

@@ -210,6 +210,14 @@ impl SchemaProvider for ViewSchema {
             return Ok(Some(opened));
         }
         let (base, at) = name.split_once(AT).map_or((name, None), |(base, at)| (base, Some(at)));
+        if let Some(view) = self.view_of(base) {
+            let tables = view.tables.join(", ");
+            let error = Error::invalid(format!(
+                "{} is a view and has no versions: ask its tables at one ({tables})",
+                view.name
+            ));
+            return Err(DataFusionError::External(Box::new(error)));
+        }
         match self.view.scope(&self.qualified(base)).filter(|_| self.is_visible(base)) {
             None => Ok(None),
             Some(scope) => self.open(base, at, scope).await.map(Some),

@@ -14,7 +14,7 @@ use lake::operations::compact::{CompactOptions, compact};
 use lake::operations::history::history;
 use serde_json::{Value, json};
 use support::feeder::Feeder;
-use support::{engine, folder, rows, settings};
+use support::{engine, folder, refused, rows, settings};
 use tempfile::TempDir;
 
 struct World {
@@ -163,6 +163,8 @@ async fn a_day_shows_what_was_sold_apart_from_what_came_back_and_never_adds_curr
          2014-01-02,0.000,0.000,0.0000000,0.0000000,0.0000,0,0,0,,false,,;\
          2014-01-03,0.000,2.000,0.0000000,2.0000000,0.0000,0,1,0,,false,,"
     );
+    let versioned = refused(&world.engine, "t", "SELECT * FROM as_of('marts.daily_demand', 1)").await;
+    assert!(versioned.to_string().contains("a view and has no versions"), "{versioned}");
     // What was stated of an article that never sold stands in the mart, and makes no demand.
     assert_eq!(
         world.ask("SELECT sku, units, on_hand FROM marts.item_days WHERE sku = 'b'").await,

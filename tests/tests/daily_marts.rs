@@ -155,6 +155,7 @@ fn a_server_keeps_the_marts_and_shows_what_was_sold_today() {
     let sale = json!({"tenant": "t", "store": "s", "transaction_id": "1", "line": 1, "sku": "a", "quantity": 3, "unit_price": "1.5",
         "currency": "GBP", "kind": "sale", "occurred_at": now});
     world.send(&[(Feed::Sales, sale)]);
+    let _ = world.run(&["marts", "refresh"]).expect_failure(&["there is no folder lake.root"]);
     let server = Server::start_as(&world, &["serve", "--roles", "api,ingest,marts"]);
     let begun = Instant::now();
     let waiting = json!([{ "tenant": "t", "store": "s", "sales": 1 }]);
