@@ -100,26 +100,34 @@ fn killed_and_late_and_corrected_the_marts_equal_those_made_from_nothing() {
         world.send(&sales(&mut dice, &mut next, day));
         world.send(&seen);
         let mut ingest = world.start(&["ingest"]);
+        let beside = match dice.random_range(0..4) {
+            0 => {
+                world.send(&corrected(&mut dice, seen));
+                None
+            }
+            1 => Some(world.start(&["lake", "compact", "curated.sales"])),
+            2 => Some(world.start(&["lake", "compact", "marts.item_days"])),
+            _ => Some(world.start(&["lake", "vacuum", "marts.store_days", "--full", "--apply"])),
+        };
         let mut refresh = world.start(&["marts", "refresh"]);
-        match dice.random_range(0..4) {
-            0 => world.send(&corrected(&mut dice, seen)),
-            1 => drop(world.run(&["lake", "compact", "curated.sales"])),
-            2 => drop(world.run(&["lake", "compact", "marts.item_days"])),
-            _ => drop(world.run(&["lake", "vacuum", "marts.store_days", "--full", "--apply"])),
-        }
         // Some refreshes are let to their end, so that those that follow have a part to do; others are killed anywhere up to it.
         let begun = Instant::now();
-        let lives = [dice.random_range(300..2_500), dice.random_range(300..2_500)].map(Duration::from_millis);
+        let lives = [dice.random_range(100..1_500), dice.random_range(300..2_500)].map(Duration::from_millis);
         let is_spared = dice.random_range(0..3) == 0;
         while refresh.is_running() && (is_spared || begun.elapsed() < lives[0]) {
             std::thread::sleep(Duration::from_millis(5));
         }
+        if refresh.is_running() {
+            refresh.kill();
+            killed[1] += 1;
+        }
         std::thread::sleep(lives[1].saturating_sub(begun.elapsed()));
-        for (count, process) in killed.iter_mut().zip([&mut ingest, &mut refresh]) {
-            if process.is_running() {
-                process.kill();
-                *count += 1;
-            }
+        if ingest.is_running() {
+            ingest.kill();
+            killed[0] += 1;
+        }
+        if let Some(beside) = beside {
+            let _ = beside.finish(PATIENCE).expect_success();
         }
     }
     // The last store's record comes behind all its sales.
