@@ -94,6 +94,7 @@ pub(crate) struct Ingest {
     pub(crate) flush_ms: u64,
     pub(crate) flush_bytes: usize,
     pub(crate) memory_cap_bytes: usize,
+    pub(crate) duplicate_index_bytes: usize,
     pub(crate) batch_seconds: u64,
     pub(crate) stall_seconds: u64,
     pub(crate) error_budget: f64,
@@ -179,6 +180,7 @@ impl Default for Ingest {
             flush_ms: 1_000,
             flush_bytes: 128 << 20,
             memory_cap_bytes: 384 << 20,
+            duplicate_index_bytes: 128 << 20,
             batch_seconds: 3_600,
             stall_seconds: 60,
             error_budget: 0.01,
@@ -241,11 +243,17 @@ impl Config {
 
     fn check(&self) -> Result<()> {
         self.check_group()?;
-        let least = 16 << 20;
-        if self.ingest.memory_cap_bytes < least {
+        let least: usize = 16 << 20;
+        let Ingest { memory_cap_bytes, duplicate_index_bytes, .. } = self.ingest;
+        if memory_cap_bytes < least.saturating_add(duplicate_index_bytes) {
             return Err(Error::invalid(format!(
-                "ingest.memory_cap_bytes is {}: give at least {least}",
-                self.ingest.memory_cap_bytes
+                "ingest.memory_cap_bytes is {memory_cap_bytes}: give at least {least} more than ingest.duplicate_index_bytes, which is {duplicate_index_bytes}"
+            )));
+        }
+        if duplicate_index_bytes < 1 << 20 {
+            return Err(Error::invalid(format!(
+                "ingest.duplicate_index_bytes is {duplicate_index_bytes}: give at least {}, or sales that were sent twice are not known",
+                1 << 20
             )));
         }
         if self.ingest.flush_bytes == 0 || self.ingest.flush_ms == 0 {

@@ -117,6 +117,7 @@ pub(crate) fn options(config: &Config, pipeline: Pipeline, until_end: bool) -> I
         flush: Duration::from_millis(ingest.flush_ms),
         flush_bytes: ingest.flush_bytes,
         memory_cap_bytes: ingest.memory_cap_bytes,
+        duplicate_index_bytes: ingest.duplicate_index_bytes,
         small_files_cap: config.maintenance.small_files_cap,
         batch_age: Duration::from_secs(ingest.batch_seconds),
         until_end,

@@ -1,5 +1,6 @@
 //! `status`: how feeds and tables are, and what needs a hand, with the command for it. It writes nothing.
 
+mod duplicates;
 mod marts;
 
 use std::collections::BTreeMap;
@@ -22,6 +23,7 @@ use serde_json::{Map, Value, json};
 use crate::config::{Config, EMBEDDED};
 use crate::report::{Form, Output, PARTIAL, write_json, write_rows, write_text};
 use crate::{lake, wire};
+use duplicates::Duplicates;
 
 /// How long a cluster may take to answer at all.
 const ASK_PATIENCE: Duration = Duration::from_secs(5);
@@ -42,6 +44,7 @@ pub(crate) async fn run(config: &Config, output: Output) -> Result<ExitCode> {
         return Err(lake::no_table(&config.lake.root));
     }
     let letters = letters(&lake, &tables).await?;
+    let duplicates = Duplicates::see(config, &lake, &tables).await?;
     let mut feeds = Vec::new();
     let mut to_do = Vec::new();
     if let Kafka::Unreachable(error) = &bounds {
@@ -62,10 +65,11 @@ pub(crate) async fn run(config: &Config, output: Output) -> Result<ExitCode> {
             "maintenance": leader(&tables),
             "feeds": feeds.iter().map(|feed| feed.to_json(tables.seen_at)).collect::<Vec<_>>(),
             "daily_marts": marts.to_json(),
+            "duplicates": duplicates.as_ref().map(Duplicates::to_json),
             "tables": tables.tables.iter().map(table).collect::<Vec<_>>(),
             "to_do": to_do.iter().map(|to_do| json!({ "what": to_do.what, "command": to_do.command })).collect::<Vec<_>>(),
         }))?,
-        Form::Table => write_tables(&tables, &bounds, &feeds, &marts, &to_do)?,
+        Form::Table => write_tables(&tables, &bounds, &feeds, (&marts, duplicates.as_ref()), &to_do)?,
     }
     Ok(if to_do.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(PARTIAL) })
 }
@@ -129,11 +133,7 @@ async fn letters(lake: &Arc<Lake>, tables: &LakeStatus) -> Result<BTreeMap<Strin
     // A letter has a row for each attempt.
     let sql = "SELECT feed, count(*) FILTER (WHERE attempt = 1) AS letters, max(_ingested_at) AS newest \
          FROM raw.dead_letters GROUP BY feed";
-    let session = wire::engine(Arc::clone(lake))?.session(Principal::Operator);
-    let mut bytes = Vec::new();
-    write_output(session.query(sql, Limits::default()).await?, Answer::Json, &mut bytes).await?;
-    let rows: Vec<Map<String, Value>> = serde_json::from_slice(&bytes)
-        .map_err(|error| Error::internal(format!("an answer is not JSON: {error}")))?;
+    let rows = ask(lake, sql).await?;
     let counted = rows.iter().map(|row| {
         let number = |name: &str| row.get(name).and_then(Value::as_i64).unwrap_or(0);
         let newest_at = row.get("newest").and_then(Value::as_str).and_then(civil::parse_instant);
@@ -142,6 +142,14 @@ async fn letters(lake: &Arc<Lake>, tables: &LakeStatus) -> Result<BTreeMap<Strin
         (feed, Letters { all: number("letters"), unresolved_of_day, newest_at })
     });
     Ok(counted.collect())
+}
+
+/// The rows of an answer.
+async fn ask(lake: &Arc<Lake>, sql: &str) -> Result<Vec<Map<String, Value>>> {
+    let session = wire::engine(Arc::clone(lake))?.session(Principal::Operator);
+    let mut bytes = Vec::new();
+    write_output(session.query(sql, Limits::default()).await?, Answer::Json, &mut bytes).await?;
+    serde_json::from_slice(&bytes).map_err(|error| Error::internal(format!("an answer is not JSON: {error}")))
 }
 
 /// Where a partition stands.
@@ -345,7 +353,7 @@ fn write_tables(
     tables: &LakeStatus,
     kafka: &Kafka,
     feeds: &[FeedStatus],
-    marts: &marts::MartsStatus,
+    (marts, duplicates): (&marts::MartsStatus, Option<&Duplicates>),
     to_do: &[ToDo],
 ) -> Result<()> {
     let feeds: Vec<Value> = feeds
@@ -367,6 +375,9 @@ fn write_tables(
     let columns = ["feed", "topic", "lag", "freshness_seconds", "rows", "dead_letters", "unresolved_24h"];
     write_rows(Form::Table, &columns, &feeds)?;
     write_text("\n")?;
+    if let Some(duplicates) = duplicates {
+        duplicates.write()?;
+    }
     let rows: Vec<Value> = tables.tables.iter().map(table).collect();
     let columns = [
         "table",

@@ -7,6 +7,7 @@
 pub mod civil;
 pub mod dead_letter;
 pub mod decimal;
+pub mod duplicates;
 pub mod error;
 pub mod feeds;
 pub mod fields;
@@ -20,6 +21,7 @@ pub mod principal;
 pub mod replay;
 pub mod scope;
 pub mod table;
+pub mod views;
 pub mod zone;
 
 pub use dead_letter::DeadLetter;

@@ -27,20 +27,6 @@ const ITEM_DAYS: &str = "Business days on which something happened to an article
 store's currency; lines in another currency count as units and in other_currency_lines, and their money is left out. A day of 23 or 25 hours is one day. \
 marts.daily_demand fills the days between with zeros.";
 
-/// Views over the marts and feeds, by their names in SQL, with what they are for.
-pub const VIEWS: [(&str, &str); 2] = [
-    (
-        "marts.daily_demand",
-        "Demand for each article in each store and business day, from the article's first sale there to the store's last business day, with 0 where nothing \
-sold, and what the day was like: the columns of marts.item_days and marts.store_days, where sku_sentiment is of the article and place_sentiment of the \
-store's place. An article's product_name and category are those of its product record with the latest valid_from.",
-    ),
-    (
-        "marts.sales_live",
-        "What each store has sold on its business day so far, in its currency, as of the last commit of sales. A store that has sold nothing yet has zeros.",
-    ),
-];
-
 impl Mart {
     /// All of them, those first that are to be committed first.
     pub const ALL: [Self; 2] = [Self::ItemDays, Self::StoreDays];

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::civil::Micros;
 use crate::dead_letter::DeadLetter;
+use crate::duplicates::{RecentRows, RowHash};
 use crate::error::Result;
 use crate::feeds::Feed;
 use crate::forecast::{ForecastRun, SeriesSet};
@@ -20,6 +21,7 @@ use crate::position::{LogIdentity, PartitionRange, TopicState};
 use crate::principal::Principal;
 use crate::replay::{Landed, LetterEntry, LetterFilter, StoredLetter};
 use crate::scope::TableScope;
+use crate::table::Description;
 
 /// A Parquet file that is written but not yet part of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,8 +59,19 @@ pub struct Batch {
     pub dead_letters: Vec<DeadLetter>,
     /// The good records in the ranges, as written files.
     pub files: Vec<StagedFile>,
+    /// What the marks of its rows were made of, in a feed whose duplicates are told.
+    pub marks: Option<Marks>,
     /// How long after its first file was written the batch may be committed; an hour at most counts, for vacuum may have taken the file then.
     pub max_age: Duration,
+}
+
+/// What the marks of a batch's rows rest on: they are true on every state whose rows since then have none of the batch's keys.
+#[derive(Debug, Clone)]
+pub struct Marks {
+    /// The version of the table whose rows the batch was compared with.
+    pub as_of: u64,
+    /// The rows of the batch.
+    pub rows: Vec<RowHash>,
 }
 
 /// How a commit ended.
@@ -70,6 +83,9 @@ pub enum CommitOutcome {
         version: u64,
         /// Active small files of the table, or of the dead letters where those are more. Whoever commits slows down while they are too many.
         small_files: usize,
+        /// The rows that others have added between the state that the batch was marked on and its commit, the oldest first; none where they, or which
+        /// rows of the batch stand in the table, must be learnt from [`Append::follow`].
+        others: Option<Vec<RowHash>>,
     },
     /// The batch was given up whole; the stored positions tell where to go on.
     Dropped {
@@ -88,10 +104,15 @@ pub trait Append: Send + Sync + Debug {
     /// `known` is what the caller saw: the call fails with [`crate::ErrorKind::Conflict`] if the table's logs have changed since.
     async fn register_log(&self, request: RegisterLog<'_>) -> Result<i64>;
 
+    /// Brings the recent rows of a feed whose duplicates are told up to the newest version of its table, whoever added them. Rows that were only
+    /// rewritten are not added again.
+    async fn follow(&self, feed: Feed, rows: RecentRows) -> Result<RecentRows>;
+
     /// Writes rows as Parquet files below the feed's table. Several calls may run at once; nothing becomes visible.
     async fn stage(&self, feed: Feed, rows: Vec<(String, RecordBatch)>) -> Result<Vec<StagedFile>>;
 
-    /// Commits dead letters and files of a batch and moves its positions, or drops it whole.
+    /// Commits dead letters and files of a batch and moves its positions, or drops it whole. A batch with marks is dropped if others have added a row
+    /// with one of its keys since they were made.
     ///
     /// An error means that the store could not be asked to the end: the caller must forget the batch, and read the stored positions
     /// before it goes on.
@@ -268,6 +289,9 @@ pub trait Blobs: Send + Sync + Debug {
 pub trait Snapshots: Send + Sync + Debug {
     /// For whom the table's rows are; none when there is no such table.
     fn scope(&self, table: &str) -> Option<TableScope>;
+
+    /// What the table and its columns hold; none when there is no such table.
+    fn description(&self, table: &str) -> Option<Description>;
 
     /// The newest version. Fails with [`crate::ErrorKind::NotFound`] before the table is created.
     async fn newest_version(&self, table: &str) -> Result<u64>;

@@ -34,6 +34,15 @@ impl Column {
     }
 }
 
+/// What a table or view and its columns hold, for readers of the catalogue.
+#[derive(Debug, Clone)]
+pub struct Description {
+    /// What it is for.
+    pub comment: String,
+    /// Its columns, or more than are shown of it.
+    pub columns: Vec<Column>,
+}
+
 /// The Arrow schema of a list of columns, comments included.
 #[must_use]
 pub fn arrow_schema(columns: &[Column]) -> SchemaRef {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
-use datafusion::catalog::information_schema::{INFORMATION_SCHEMA, InformationSchemaProvider};
+use datafusion::catalog::information_schema::INFORMATION_SCHEMA;
 use datafusion::catalog::{
     CatalogProvider, CatalogProviderList, MemoryCatalogProviderList, SchemaProvider, Session, TableProvider,
 };
@@ -19,13 +19,11 @@ use datafusion::physical_plan::ExecutionPlan;
 use domain::{Error, ErrorKind, Principal, Result, civil};
 
 use crate::Shared;
+use crate::information::Information;
 use crate::scope::{RowScope, ScopedTable};
 use crate::session::CATALOG;
 use crate::time_travel::AT;
 use crate::views::{SqlView, VIEWS};
-
-/// The table of settings, which tells of the machine: the operator's.
-const SETTINGS: &str = "df_settings";
 
 /// What a query's look-ups share.
 #[derive(Debug)]
@@ -62,13 +60,10 @@ impl View {
             CATALOG.to_owned(),
             Arc::new(ViewCatalog { view: Arc::clone(self), information: None }),
         );
-        if self.principal == Principal::Operator {
-            return Arc::new(tables);
-        }
-        // The operator's information schema comes from DataFusion itself; a tenant's lists the same but for the settings.
-        let information = InformationSchemaProvider::new(Arc::new(tables));
         let all = MemoryCatalogProviderList::new();
-        let information = Some(Arc::new(Information(information)));
+        let shows_settings = self.principal == Principal::Operator;
+        let snapshots = Arc::clone(&self.engine.snapshots);
+        let information = Some(Arc::new(Information::of(Arc::new(tables), snapshots, shows_settings)));
         all.register_catalog(
             CATALOG.to_owned(),
             Arc::new(ViewCatalog { view: Arc::clone(self), information }),
@@ -198,7 +193,7 @@ impl SchemaProvider for ViewSchema {
     fn table_names(&self) -> Vec<String> {
         let mut names = self.tables.table_names();
         names.retain(|name| self.is_visible(name));
-        let views = VIEWS.iter().filter_map(|view| view.name.strip_prefix(&format!("{}.", self.name)));
+        let views = VIEWS.iter().filter_map(|view| view.name().strip_prefix(&format!("{}.", self.name)));
         names.extend(views.filter(|name| self.view_of(name).is_some()).map(ToOwned::to_owned));
         names
     }
@@ -214,7 +209,7 @@ impl SchemaProvider for ViewSchema {
             let tables = view.tables.join(", ");
             let error = Error::invalid(format!(
                 "{} is a view and has no versions: ask its tables at one ({tables})",
-                view.name
+                view.name()
             ));
             return Err(DataFusionError::External(Box::new(error)));
         }
@@ -231,30 +226,6 @@ impl SchemaProvider for ViewSchema {
 
     fn table_exist(&self, name: &str) -> bool {
         self.view_of(name).is_some() || self.is_visible(name.split_once(AT).map_or(name, |(base, _)| base))
-    }
-}
-
-/// The information schema without the settings.
-#[derive(Debug)]
-struct Information(InformationSchemaProvider);
-
-#[async_trait]
-impl SchemaProvider for Information {
-    fn table_names(&self) -> Vec<String> {
-        let mut names = self.0.table_names();
-        names.retain(|name| name != SETTINGS);
-        names
-    }
-
-    async fn table(&self, name: &str) -> DfResult<Option<Arc<dyn TableProvider>>> {
-        if name.eq_ignore_ascii_case(SETTINGS) {
-            return Ok(None);
-        }
-        self.0.table(name).await
-    }
-
-    fn table_exist(&self, name: &str) -> bool {
-        !name.eq_ignore_ascii_case(SETTINGS) && self.0.table_exist(name)
     }
 }
 

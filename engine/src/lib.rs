@@ -10,6 +10,7 @@ mod catalog;
 mod derived;
 mod error;
 mod growth;
+mod information;
 mod limits;
 pub mod marts;
 mod memory;

@@ -55,13 +55,13 @@ impl Tables for SeriesReader {
         let mut dense = Dense::default();
         let days = format!(
             "SELECT tenant, store, sku, date AS day, CAST(units - returned_units AS DOUBLE) AS units, units > 0 AS sold \
-             FROM marts.\"item_days@{days_version}\" WHERE sale_lines + return_lines > 0{scope} ORDER BY tenant, store, sku, day"
+             FROM marts.\"item_days@{days_version}\" WHERE sale_lines + return_lines > 0 AND {scope} ORDER BY tenant, store, sku, day"
         );
         self.each(&days, |batch| dense.take(batch)).await?;
         let mut series = dense.finish();
         let names = format!(
             "SELECT tenant, store, sku, last_value(product_name ORDER BY occurred_at, product_name) AS name \
-             FROM curated.\"sales@{sales_version}\" WHERE NOT _duplicate AND product_name IS NOT NULL{scope} GROUP BY tenant, store, sku"
+             FROM curated.\"sales@{sales_version}\" WHERE product_name IS NOT NULL AND {scope} GROUP BY tenant, store, sku"
         );
         let at: HashMap<SeriesKey, usize> =
             series.iter().enumerate().map(|(at, series)| (series.key.clone(), at)).collect();
@@ -80,18 +80,18 @@ impl Tables for SeriesReader {
     }
 }
 
-/// What a principal may see, as a further condition.
+/// What a principal may see, as a condition.
 fn scope(principal: &Principal) -> String {
     let literal = |text: &str| format!("'{}'", text.replace('\'', "''"));
     match principal {
-        Principal::Operator => String::new(),
-        Principal::Tenant { tenant, stores: StoreScope::All } => format!(" AND tenant = {}", literal(tenant)),
+        Principal::Operator => "true".to_owned(),
+        Principal::Tenant { tenant, stores: StoreScope::All } => format!("tenant = {}", literal(tenant)),
         Principal::Tenant { tenant, stores: StoreScope::Only(stores) } if stores.is_empty() => {
-            format!(" AND tenant = {} AND false", literal(tenant))
+            format!("tenant = {} AND false", literal(tenant))
         }
         Principal::Tenant { tenant, stores: StoreScope::Only(stores) } => {
             let stores: Vec<String> = stores.iter().map(|store| literal(store)).collect();
-            format!(" AND tenant = {} AND store IN ({})", literal(tenant), stores.join(", "))
+            format!("tenant = {} AND store IN ({})", literal(tenant), stores.join(", "))
         }
     }
 }
@@ -242,9 +242,9 @@ mod tests {
 
     #[test]
     fn a_scope_is_a_condition_that_names_cannot_break_out_of() {
-        assert_eq!(scope(&Principal::Operator), "");
+        assert_eq!(scope(&Principal::Operator), "true");
         let tenant = |stores| Principal::Tenant { tenant: "o'neil' OR 'a' = 'a".to_owned(), stores };
-        assert_eq!(scope(&tenant(StoreScope::All)), " AND tenant = 'o''neil'' OR ''a'' = ''a'");
+        assert_eq!(scope(&tenant(StoreScope::All)), "tenant = 'o''neil'' OR ''a'' = ''a'");
         let stores = StoreScope::Only(["x".to_owned(), "y'".to_owned()].into());
         assert!(scope(&tenant(stores)).ends_with("AND store IN ('x', 'y''')"));
         assert!(scope(&tenant(StoreScope::Only(std::collections::BTreeSet::new()))).ends_with("AND false"));

@@ -146,7 +146,6 @@ impl Session {
         let mut config = SessionConfig::new()
             .with_default_catalog_and_schema(CATALOG, DEFAULT_SCHEMA)
             .with_create_default_catalog_and_schema(false)
-            .with_information_schema(is_operator)
             .with_target_partitions(partitions);
         // A file is read where the plan says, so that rows come in the order of the files.
         config.options_mut().execution.enable_file_stream_work_stealing = is_operator;

@@ -1,4 +1,4 @@
-//! Tables that are questions: `marts.daily_demand` and `marts.sales_live`; what they are for stands in [`domain::marts::VIEWS`].
+//! Tables that are questions: `marts.daily_demand` and `marts.sales_live`; what they show stands in [`domain::views`].
 //!
 //! A view is planned over the tables as its caller sees them, so that it shows what they show, and reads the versions that the rest of the query reads.
 
@@ -12,6 +12,7 @@ use datafusion::common::Result as DfResult;
 use datafusion::execution::{SessionState, SessionStateBuilder};
 use domain::Error;
 use domain::marts::day_of;
+use domain::views::View;
 use domain::zone::Zone;
 
 use crate::marts::function;
@@ -19,8 +20,7 @@ use crate::marts::function;
 /// A question under a name.
 #[derive(Debug)]
 pub(crate) struct SqlView {
-    /// Its name in SQL.
-    pub(crate) name: &'static str,
+    pub(crate) view: View,
     /// The tables that it reads: who sees them all sees it.
     pub(crate) tables: &'static [&'static str],
     sql: &'static str,
@@ -30,7 +30,7 @@ pub(crate) struct SqlView {
 pub(crate) static VIEWS: [SqlView; 2] = [DAILY_DEMAND, SALES_LIVE];
 
 const DAILY_DEMAND: SqlView = SqlView {
-    name: "marts.daily_demand",
+    view: View::DailyDemand,
     tables: &["marts.item_days", "marts.store_days", "curated.products"],
     sql: "\
 WITH series AS (SELECT {t}store, sku, min(date) AS first_date FROM marts.item_days WHERE sale_lines > 0 GROUP BY {t}store, sku),
@@ -52,7 +52,7 @@ LEFT JOIN named AS n ON {n.t = s.t}n.sku = s.sku",
 };
 
 const SALES_LIVE: SqlView = SqlView {
-    name: "marts.sales_live",
+    view: View::SalesLive,
     tables: &["curated.sales", "curated.stores"],
     sql: "\
 WITH dated AS (SELECT {t}store, time_zone, currency, valid_from, local_date(now(), time_zone) AS today FROM curated.stores),
@@ -76,7 +76,12 @@ GROUP BY {r.t}r.store, r.today, r.currency",
 impl SqlView {
     /// The view of a name like `marts.daily_demand`.
     pub(crate) fn named(name: &str) -> Option<&'static Self> {
-        VIEWS.iter().find(|view| view.name == name)
+        VIEWS.iter().find(|known| known.name() == name)
+    }
+
+    /// Its name in SQL.
+    pub(crate) fn name(&self) -> &'static str {
+        self.view.qualified_name()
     }
 
     /// Its text for a caller who sees the column `tenant`, or does not.

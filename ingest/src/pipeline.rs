@@ -5,11 +5,13 @@
 //! What is consumed becomes batches; one committer a topic writes and commits them in order while the thread goes on polling. A batch is
 //! committed or dropped whole. After a drop, everything behind it is dropped too, and the thread begins anew at the stored positions.
 //!
-//! Memory is bounded: what is buffered, waits and is committed shares half of the cap with all feeds, the clients' queues an eighth.
+//! Memory is bounded: the recent rows, by which records that were sent twice are known, have a share of the cap of their own. Of the rest, what is
+//! buffered, waits and is committed shares half with all feeds, the clients' queues an eighth.
 
 mod committer;
 mod error_budget;
 mod lag;
+mod marking;
 mod membership;
 mod memory;
 mod pressure;
@@ -37,6 +39,7 @@ use committer::{CommitEvent, Committer, Next, Submission};
 use error_budget::ErrorBudget;
 pub use error_budget::ErrorBudgetOptions;
 use lag::Lag;
+use marking::Recent;
 pub use membership::GroupOptions;
 use membership::{Change, Membership};
 use memory::{Held, Memory};
@@ -59,6 +62,8 @@ pub struct IngestOptions {
     pub flush_bytes: usize,
     /// `ingest.memory_cap_bytes`.
     pub memory_cap_bytes: usize,
+    /// `ingest.duplicate_index_bytes`: what the recent rows may take of it, by which records that were sent twice are known.
+    pub duplicate_index_bytes: usize,
     /// `maintenance.small_files_cap`: while a table has more small files, flushes are slower and batches larger.
     pub small_files_cap: usize,
     /// `ingest.batch_seconds`: how long after its first file was written a batch may be committed.
@@ -72,6 +77,14 @@ pub struct IngestOptions {
     pub stall_timeout: Duration,
     /// How many records may be refused before it is told.
     pub error_budget: ErrorBudgetOptions,
+}
+
+impl IngestOptions {
+    /// What buffers and clients share.
+    fn shared_bytes(&self, feeds: &[Feed]) -> usize {
+        let marking = feeds.iter().filter(|feed| feed.marks_duplicates()).count();
+        self.memory_cap_bytes.saturating_sub(marking * self.duplicate_index_bytes)
+    }
 }
 
 /// What an ingest did.
@@ -143,7 +156,8 @@ async fn work(
 ) -> Result<IngestReport> {
     let stop = shutdown.child_token();
     let mut threads = FuturesUnordered::new();
-    let memory = Memory::new(options.memory_cap_bytes / 2);
+    let shared_bytes = options.shared_bytes(feeds);
+    let memory = Memory::new(shared_bytes / 2);
     for &feed in feeds {
         let worker = FeedWorker {
             feed,
@@ -152,11 +166,13 @@ async fn work(
             append: Arc::clone(&append),
             options: options.clone(),
             feeds: feeds.len(),
+            shared_bytes,
             memory: Arc::clone(&memory),
             shutdown: stop.clone(),
             watch: watch.clone(),
             runtime: tokio::runtime::Handle::current(),
             error_budget: Arc::new(Mutex::new(ErrorBudget::new(feed, options.error_budget))),
+            recent: Recent::default(),
         };
         let (sender, receiver) = tokio::sync::oneshot::channel();
         let spawned = std::thread::Builder::new().name(format!("ingest-{}", feed.name())).spawn(move || {
@@ -211,12 +227,16 @@ struct FeedWorker {
     options: IngestOptions,
     /// How many feeds share the memory.
     feeds: usize,
+    /// The memory that buffers and clients share.
+    shared_bytes: usize,
     memory: Arc<Memory>,
     shutdown: CancellationToken,
     watch: Option<Watch>,
     runtime: tokio::runtime::Handle,
     /// Its windows outlive an assignment.
     error_budget: Arc<Mutex<ErrorBudget>>,
+    /// They outlive an assignment too.
+    recent: Recent,
 }
 
 /// Why a run of polling ended.
@@ -318,7 +338,7 @@ impl FeedWorker {
                     return Ok(ended);
                 }
             }
-            let limit = pressure.bytes(self.options.flush_bytes, self.options.memory_cap_bytes / 6);
+            let limit = pressure.bytes(self.options.flush_bytes, self.shared_bytes / 6);
             let exhausted = held.is_exhausted();
             let held_back = exhausted || (buffer.bytes() >= limit && !committer.has_room());
             // Held back, it takes one record where it must poll.

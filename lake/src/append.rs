@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use deltalake::kernel::{Action, Add, Remove};
 use deltalake::protocol::{DeltaOperation, SaveMode};
 use domain::civil::Micros;
+use domain::duplicates::RecentRows;
 use domain::ids::Pipeline;
 use domain::ports::{Append, Batch, CommitOutcome, RegisterLog, StagedFile};
 use domain::position::{KnownLog, LogIdentity, PartitionRange, TopicState};
@@ -17,6 +18,7 @@ use domain::{Error, ErrorKind, Feed, Result, civil};
 use uuid::Uuid;
 
 use crate::commit::{Decision, Outcome, Plan, Proposal};
+use crate::duplicates::{self, Others};
 use crate::lake::Lake;
 use crate::letters;
 use crate::log::{ActiveFile, Log};
@@ -49,6 +51,10 @@ impl Append for Lake {
         }
     }
 
+    async fn follow(&self, feed: Feed, rows: RecentRows) -> Result<RecentRows> {
+        duplicates::follow(self.feed(feed)?, rows).await
+    }
+
     async fn stage(
         &self,
         feed: Feed,
@@ -60,15 +66,18 @@ impl Append for Lake {
 
     async fn commit(&self, batch: &Batch) -> Result<CommitOutcome> {
         let table = self.feed(batch.feed)?;
-        let files = match letters::settle(self, table, batch).await? {
-            letters::Settled::Files(files) => files,
+        let (files, is_whole) = match letters::settle(self, table, batch).await? {
+            letters::Settled::Whole => (batch.files.clone(), true),
+            letters::Settled::Without(files) => (files, false),
             letters::Settled::Dropped(reason) => return Ok(CommitOutcome::Dropped { reason }),
         };
-        let mut plan = AppendPlan { batch, files };
+        let others = batch.marks.as_ref().map(|marks| Others::of(table, marks));
+        let mut plan = AppendPlan { batch, files, others };
         match table.commit(&batch.id.to_string(), &mut plan).await? {
             Outcome::Committed(version) => {
                 let small_files = table.small_files().max(self.dead_letters()?.small_files());
-                Ok(CommitOutcome::Committed { version, small_files })
+                let others = plan.others.filter(|_| is_whole).map(|others| others.rows);
+                Ok(CommitOutcome::Committed { version, small_files, others })
             }
             Outcome::Dropped(reason) => Ok(CommitOutcome::Dropped { reason }),
         }
@@ -147,6 +156,7 @@ pub(crate) fn too_old(files: &[StagedFile], max_age: Duration) -> Option<String>
 struct AppendPlan<'a> {
     batch: &'a Batch,
     files: Vec<StagedFile>,
+    others: Option<Others<'a>>,
 }
 
 #[async_trait]
@@ -155,6 +165,11 @@ impl Plan for AppendPlan<'_> {
         if let Some(reason) = differing_position(log, self.batch)
             .or_else(|| replaced_log(log, self.batch))
             .or_else(|| too_old(&self.batch.files, self.batch.max_age))
+        {
+            return Ok(Decision::Drop(reason));
+        }
+        if let Some(others) = &mut self.others
+            && let Some(reason) = others.contradict(log).await?
         {
             return Ok(Decision::Drop(reason));
         }

@@ -10,6 +10,7 @@ use datafusion::common::{DataFusionError, Result as DfResult};
 use domain::{Feed, civil};
 
 use crate::changes::changed_files;
+use crate::counted::CountedTable;
 use crate::lake::Lake;
 use crate::newest::NewestTable;
 use crate::provider::DeltaProvider;
@@ -100,9 +101,10 @@ impl SchemaProvider for LakeSchema {
         };
         let provider = DeltaProvider::new(definition, &log.map_err(external)?, url);
         let feed = Feed::ALL.into_iter().find(|feed| format!("curated.{}", feed.name()) == qualified);
-        Ok(Some(match feed.filter(|feed| feed.is_of_states()) {
-            Some(feed) => Arc::new(NewestTable::new(provider, feed.natural_key())),
-            None => Arc::new(provider),
+        Ok(Some(match feed {
+            Some(feed) if feed.marks_duplicates() => Arc::new(CountedTable::new(provider)?),
+            Some(feed) if feed.is_of_states() => Arc::new(NewestTable::new(provider, feed.natural_key())),
+            _ => Arc::new(provider),
         }))
     }
 

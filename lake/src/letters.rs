@@ -21,6 +21,7 @@ use domain::{DeadLetter, Error, Result, civil};
 use crate::append::{add_action, append_operation, differing_position, position_id, too_old};
 use crate::commit::{Decision, Outcome, Plan, Proposal};
 use crate::coordinates::Coordinates;
+use crate::duplicates::marked_without;
 use crate::lake::Lake;
 use crate::log::{ActiveFile, Log};
 use crate::read::read_file;
@@ -29,8 +30,10 @@ use crate::table::Table;
 
 /// What is to be done with a batch once its letters stand.
 pub(crate) enum Settled {
-    /// Commit these files.
-    Files(Vec<StagedFile>),
+    /// Commit its files.
+    Whole,
+    /// Commit these files, which hold its rows but for those that are listed as dead.
+    Without(Vec<StagedFile>),
     /// Give the batch up, for this reason.
     Dropped(String),
 }
@@ -70,9 +73,9 @@ pub(crate) async fn settle(lake: &Lake, table: &Arc<Table>, batch: &Batch) -> Re
         batch.dead_letters.iter().map(|letter| (letter.partition, letter.offset)).collect();
     let listed_by_others: HashSet<At> = listed.difference(&own).copied().collect();
     if listed_by_others.is_empty() {
-        return Ok(Settled::Files(batch.files.clone()));
+        return Ok(Settled::Whole);
     }
-    without(table, &batch.files, &listed_by_others).await.map(Settled::Files)
+    without(table, batch, &listed_by_others).await.map(Settled::Without)
 }
 
 /// Appends those letters of a batch that are not listed yet.
@@ -147,11 +150,11 @@ async fn listed(table: &Table, log: &Log, batch: &Batch) -> Result<HashSet<At>> 
     Ok(listed.into_iter().map(|place| (place.partition, place.offset)).collect())
 }
 
-/// The files' rows without those at `coordinates`, written anew; the old files are never committed and are left to vacuum.
-async fn without(table: &Table, files: &[StagedFile], coordinates: &HashSet<At>) -> Result<Vec<StagedFile>> {
+/// The batch's rows without those at `coordinates`, written anew; the old files are never committed and are left to vacuum.
+async fn without(table: &Table, batch: &Batch, coordinates: &HashSet<At>) -> Result<Vec<StagedFile>> {
     let store = table.log_store().object_store(None);
     let mut kept = Vec::new();
-    for file in files {
+    for file in &batch.files {
         let active = ActiveFile {
             path: file.path.clone(),
             period: file.period.clone(),
@@ -163,19 +166,21 @@ async fn without(table: &Table, files: &[StagedFile], coordinates: &HashSet<At>)
         let Some(first) = rows.first() else { continue };
         let rows =
             concat_batches(&first.schema(), &rows).map_err(|error| Error::internal(error.to_string()))?;
-        kept.push((file.period.clone(), filter(&rows, coordinates)?));
+        let keep = kept_rows(&rows, coordinates)?;
+        let rows = if batch.marks.is_some() { marked_without(&rows, &keep)? } else { rows };
+        let rows = filter_record_batch(&rows, &BooleanArray::from(keep));
+        kept.push((file.period.clone(), rows.map_err(|error| Error::internal(error.to_string()))?));
     }
     write_files(&store, table.definition(), kept).await
 }
 
-fn filter(rows: &RecordBatch, coordinates: &HashSet<At>) -> Result<RecordBatch> {
+/// Which rows do not lie at `coordinates`.
+fn kept_rows(rows: &RecordBatch, coordinates: &HashSet<At>) -> Result<Vec<bool>> {
     let column = |name: &str| {
         rows.column_by_name(name).ok_or_else(|| Error::internal(format!("a staged file lacks {name}")))
     };
     let (partitions, offsets) =
         (column("_partition")?.as_primitive::<Int32Type>(), column("_offset")?.as_primitive::<Int64Type>());
-    let keep: BooleanArray = (0..rows.num_rows())
-        .map(|row| Some(!coordinates.contains(&(partitions.value(row), offsets.value(row)))))
-        .collect();
-    filter_record_batch(rows, &keep).map_err(|error| Error::internal(error.to_string()))
+    let is_kept = |row| !coordinates.contains(&(partitions.value(row), offsets.value(row)));
+    Ok((0..rows.num_rows()).map(is_kept).collect())
 }

@@ -10,6 +10,8 @@ pub mod catalog;
 mod changes;
 pub mod commit;
 mod coordinates;
+mod counted;
+mod duplicates;
 mod error;
 mod forecasts;
 mod inspection;
@@ -35,6 +37,7 @@ pub mod store;
 pub mod table;
 pub mod tables;
 
+pub use duplicates::Span;
 pub use inspection::Inspection;
 pub use lake::{Lake, LakeOptions};
 pub use store::{S3Settings, Store, StoreSettings};

@@ -84,6 +84,14 @@ impl ActiveFile {
         serde_json::from_str::<Counted>(self.stats.as_deref()?).ok()?.rows
     }
 
+    /// Whether statistics allow that a column of truth values is true in one of its rows.
+    #[must_use]
+    pub(crate) fn may_be_true(&self, column: &str) -> bool {
+        let stats: serde_json::Value =
+            self.stats.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+        stats["maxValues"][column] != serde_json::Value::Bool(false)
+    }
+
     /// Whether it is worth joining with others, where files may grow to `target_bytes`: less than half of what a file may hold, in bytes and in rows.
     #[must_use]
     pub fn is_small(&self, target_bytes: u64) -> bool {
@@ -144,9 +152,7 @@ impl Log {
         if age > TRUSTED_AGE_SECONDS {
             return self.reload().await;
         }
-        while let Some(bytes) = self.read_entry(self.version + 1).await? {
-            let actions =
-                get_actions(self.version + 1, &bytes).map_err(|error| delta_error(&self.name, error))?;
+        while let Some(actions) = self.actions(self.version + 1).await? {
             if actions.iter().any(|action| matches!(action, Action::Metadata(_) | Action::Protocol(_))) {
                 return self.reload().await;
             }
@@ -179,17 +185,15 @@ impl Log {
         self.commit_ids = commit_ids;
         // The ids of the commits in between matter to whoever waits for an unknown outcome.
         for version in known + 1..=self.version {
-            if let Some(bytes) = self.read_entry(version).await? {
-                let actions = get_actions(version, &bytes).map_err(|error| delta_error(&self.name, error))?;
+            if let Some(actions) = self.actions(version).await? {
                 self.remember(version, &actions);
             }
         }
         Ok(())
     }
 
-    async fn read_entry(&self, version: u64) -> Result<Option<bytes::Bytes>> {
-        let doing = || format!("{}: reading version {version}", self.name);
-        self.store.read_commit_entry(version).await.map_err(|error| delta_error(&doing(), error))
+    async fn actions(&self, version: u64) -> Result<Option<Vec<Action>>> {
+        read_actions(&self.name, &self.store, version).await
     }
 
     /// When a version was committed, in milliseconds since 1970, by its writer's clock; none once its entry was cleaned away.
@@ -197,8 +201,7 @@ impl Log {
     /// # Errors
     /// Those of reaching the store; [`ErrorKind::Incompatible`] when the entry does not tell.
     pub(crate) async fn committed_at(&self, version: u64) -> Result<Option<i64>> {
-        let Some(bytes) = self.read_entry(version).await? else { return Ok(None) };
-        let actions = get_actions(version, &bytes).map_err(|error| delta_error(&self.name, error))?;
+        let Some(actions) = self.actions(version).await? else { return Ok(None) };
         let told = actions.iter().find_map(|action| match action {
             Action::CommitInfo(info) => info.timestamp,
             _ => None,
@@ -207,6 +210,22 @@ impl Log {
             let what = format!("{}: version {version} does not tell when it was committed", self.name);
             Error::new(ErrorKind::Incompatible, format!("{what}: read it by its number"))
         })
+    }
+
+    /// The files in which the commits after a version brought new rows, the oldest first; none once an entry was cleaned away.
+    ///
+    /// # Errors
+    /// Those of reaching the store.
+    pub(crate) async fn added_since(&self, version: u64) -> Result<Option<Vec<Arc<ActiveFile>>>> {
+        let mut added = Vec::new();
+        for version in version + 1..=self.version {
+            let Some(actions) = self.actions(version).await? else { return Ok(None) };
+            added.extend(actions.into_iter().filter_map(|action| match action {
+                Action::Add(add) if add.data_change => Some(Arc::new(active_file(add))),
+                _ => None,
+            }));
+        }
+        Ok(Some(added))
     }
 
     fn apply(&mut self, actions: Vec<Action>) {
@@ -298,6 +317,17 @@ impl Log {
     pub(crate) fn store(&self) -> &LogStoreRef {
         &self.store
     }
+}
+
+/// What a commit did; none where its entry is not there: not yet, or cleaned away.
+pub(crate) async fn read_actions(
+    name: &str,
+    store: &LogStoreRef,
+    version: u64,
+) -> Result<Option<Vec<Action>>> {
+    let failed = |error| delta_error(&format!("{name}: reading version {version}"), error);
+    let Some(bytes) = store.read_commit_entry(version).await.map_err(failed)? else { return Ok(None) };
+    get_actions(version, &bytes).map(Some).map_err(failed)
 }
 
 pub(crate) fn active_file(add: Add) -> ActiveFile {

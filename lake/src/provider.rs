@@ -59,6 +59,18 @@ impl DeltaProvider {
         Self { table_schema, files, url }
     }
 
+    /// The same table of the files for which `of_first` is true, and of the others.
+    pub(crate) fn partitioned(self, of_first: impl Fn(&ActiveFile) -> bool) -> (Self, Self) {
+        let (first, others) = self.files.into_iter().partition(|file| of_first(file));
+        let of = |files| Self { table_schema: self.table_schema.clone(), files, url: self.url.clone() };
+        (of(first), of(others))
+    }
+
+    /// Whether it has no file.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
     fn partitioned_file(&self, file: &ActiveFile) -> DfResult<PartitionedFile> {
         let url = self.url.join(&file.path).map_err(|error| DataFusionError::External(Box::new(error)))?;
         let path = object_store::path::Path::from_url_path(url.path())?;
@@ -211,6 +223,7 @@ fn scalar(value: &Value, data_type: &DataType, is_max: bool) -> Option<ScalarVal
             value.as_i64().and_then(|v| i32::try_from(v).ok()).map(|v| ScalarValue::Int32(Some(v)))
         }
         DataType::Int64 => value.as_i64().map(|v| ScalarValue::Int64(Some(v))),
+        DataType::Boolean => value.as_bool().map(|v| ScalarValue::Boolean(Some(v))),
         DataType::Date32 => {
             let date: chrono::NaiveDate = value.as_str()?.parse().ok()?;
             Some(ScalarValue::Date32(Some(Date32Type::from_naive_date(date))))

@@ -12,15 +12,17 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::Int32Type;
 use arrow_array::{BooleanArray, RecordBatch};
 use async_trait::async_trait;
+use domain::duplicates::{Mark, mark_rows};
 use domain::ids::Pipeline;
 use domain::ports::StagedFile;
 use domain::replay::{Landed, Place, PlaceRange};
-use domain::{DeadLetter, Error, ErrorKind, Result, civil, dead_letter};
+use domain::{DeadLetter, Error, ErrorKind, Feed, Result, civil, dead_letter};
 use uuid::Uuid;
 
 use crate::append::{MAX_BATCH_AGE, add_action, append_operation, position_id, too_old, topic_state};
 use crate::commit::{Decision, Outcome, Plan, Proposal};
 use crate::coordinates::{COLUMNS, Coordinates, PlaceColumns};
+use crate::duplicates::{KeptHashes, Twins};
 use crate::log::{ActiveFile, Log};
 use crate::scan::{Scan, scan_file};
 use crate::stage::write_files;
@@ -49,15 +51,17 @@ pub(crate) struct FeedState {
     pub(crate) table: Arc<Table>,
     pub(crate) looked_at: HashSet<String>,
     pub(crate) standing: HashSet<Place>,
+    pub(crate) kept: KeptHashes,
 }
 
 /// Adds rows to a feed's table, without those that stand there already or that an ingest may still add.
 pub(crate) async fn land(
+    feed: Feed,
     state: &FeedState,
     rows: Vec<(String, RecordBatch)>,
     pipelines: &Pipelines,
 ) -> Result<Landed> {
-    let FeedState { table, looked_at, standing } = state;
+    let FeedState { table, looked_at, standing, kept } = state;
     let mut places = Vec::new();
     for (_, batch) in &rows {
         let columns = PlaceColumns::of(batch)?;
@@ -72,6 +76,7 @@ pub(crate) async fn land(
     }
     let mut plan = ReplayPlan {
         table,
+        twins: if feed.marks_duplicates() { Some(Twins::of(&rows, kept)?) } else { None },
         rows,
         asked: Arc::new(asked),
         pipelines,
@@ -108,9 +113,14 @@ fn late(table: &Table) -> Error {
     )
 }
 
+/// How many rows are left out of files, and the marks of the others.
+type Content = (usize, Vec<Mark>);
+
 struct ReplayPlan<'a> {
     table: &'a Arc<Table>,
     rows: Vec<(String, RecordBatch)>,
+    /// What their marks are made of, in a feed whose duplicates are told.
+    twins: Option<Twins<'a>>,
     asked: Arc<Coordinates>,
     pipelines: &'a Pipelines,
     looked_at: &'a HashSet<String>,
@@ -120,8 +130,8 @@ struct ReplayPlan<'a> {
     standing: HashSet<Place>,
     /// Left out because an ingest may still add them, on one of the states that were decided on.
     ahead: HashSet<Place>,
-    /// The files, and how many rows were left out of them: written once, for an outcome may be unknown, unless more must be left out.
-    staged: Option<(usize, Vec<StagedFile>)>,
+    /// The files and what stands in them: written once, for an outcome may be unknown, unless more must be left out or rows have become twins.
+    staged: Option<(Content, Vec<StagedFile>)>,
     is_too_old: bool,
 }
 
@@ -195,11 +205,19 @@ impl Plan for ReplayPlan<'_> {
         self.mark_ahead(log)?;
         // One that was ahead before may have been taken by its ingest since.
         self.ahead.retain(|place| !self.standing.contains(place));
-        let left_out = self.standing.len() + self.ahead.len();
-        if self.staged.as_ref().is_none_or(|(known, _)| *known != left_out) {
+        let mut kept = self.kept()?;
+        let marks = match &mut self.twins {
+            Some(twins) => twins.marks(self.table, log, &kept).await?,
+            None => Vec::new(),
+        };
+        let content = (self.standing.len() + self.ahead.len(), marks);
+        if self.staged.as_ref().is_none_or(|(known, _)| *known != content) {
+            if self.twins.is_some() {
+                mark_rows(&mut kept, &content.1)?;
+            }
             let store = self.table.log_store().object_store(None);
-            let files = write_files(&store, self.table.definition(), self.kept()?).await?;
-            self.staged = Some((left_out, files));
+            let files = write_files(&store, self.table.definition(), kept).await?;
+            self.staged = Some((content, files));
         }
         let files = self.staged.as_ref().map(|(_, files)| files.as_slice()).unwrap_or_default();
         if files.is_empty() {

@@ -15,6 +15,7 @@ use domain::replay::{Landed, LetterEntry, LetterFilter, LetterStatus, Place, Pla
 use domain::{DeadLetter, Error, ErrorKind, Feed, Result, civil};
 
 use crate::coordinates::{Coordinates, PlaceColumns};
+use crate::duplicates::KeptHashes;
 use crate::lake::Lake;
 use crate::log::ActiveFile;
 use crate::replay::{self, FeedState, Pipelines};
@@ -243,7 +244,7 @@ impl Selection {
                 stored.push((letter.file, letter.row));
             }
             let looked_at = log.map(|log| log.files().keys().cloned().collect()).unwrap_or_default();
-            feeds.insert(feed, FeedState { table, looked_at, standing });
+            feeds.insert(feed, FeedState { table, looked_at, standing, kept: KeptHashes::default() });
         }
         Ok(Self { letters, known_letters, files, stored, entries, pipelines, feeds })
     }
@@ -311,7 +312,7 @@ impl LetterSelection for Selection {
     async fn land(&self, feed: Feed, rows: Vec<(String, RecordBatch)>) -> Result<Landed> {
         let none = || Error::internal(format!("no letter of feed {} was selected", feed.name()));
         let state = self.feeds.get(&feed).ok_or_else(none)?;
-        replay::land(state, rows, &self.pipelines).await
+        replay::land(feed, state, rows, &self.pipelines).await
     }
 
     async fn fail(&self, letters: Vec<DeadLetter>) -> Result<u64> {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
+use domain::duplicates::HASHES;
 use domain::ports::StagedFile;
 use domain::{Error, Result, civil};
 use futures::future::try_join_all;
@@ -11,6 +12,7 @@ use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
 use uuid::Uuid;
 
 use crate::error::store_error;
@@ -70,9 +72,13 @@ fn encode(batch: &RecordBatch) -> Result<Vec<u8>> {
     let failed = |error: parquet::errors::ParquetError| {
         Error::internal(format!("encoding Parquet: {error}")).with_source(error)
     };
-    let properties = WriterProperties::builder()
+    let mut properties = WriterProperties::builder()
         .set_compression(Compression::SNAPPY)
         .set_statistics_enabled(EnabledStatistics::Chunk);
+    // Hashes do not repeat, so that a dictionary of them is work for nothing.
+    for column in HASHES {
+        properties = properties.set_column_dictionary_enabled(ColumnPath::from(column), false);
+    }
     let mut bytes = Vec::with_capacity(batch.num_rows() * 32);
     let mut writer =
         ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties.build())).map_err(failed)?;

@@ -7,7 +7,7 @@ use buoyant_kernel::engine::arrow_conversion::TryIntoKernel as _;
 use buoyant_kernel::schema::StructType;
 use deltalake::kernel::Action;
 use deltalake::kernel::transaction::CommitProperties;
-use deltalake::logstore::{LogStoreRef, get_actions};
+use deltalake::logstore::LogStoreRef;
 use deltalake::operations::create::CreateBuilder;
 use deltalake::protocol::SaveMode;
 use domain::civil::{self, Micros};
@@ -17,7 +17,7 @@ use tokio::sync::Mutex;
 use crate::commit::{self, Outcome, Plan};
 use crate::error::delta_error;
 use crate::layout::{CONTRACT_PROPERTY, CONTRACT_VERSION};
-use crate::log::Log;
+use crate::log::{Log, read_actions};
 use crate::operations::checkpoint::Pace;
 use crate::retry::retried;
 use crate::store::Store;
@@ -215,14 +215,8 @@ impl Table {
 
     /// What a commit did; none once its entry was cleaned away.
     pub(crate) async fn actions(&self, version: u64) -> Result<Option<Vec<Action>>> {
-        let doing = format!("{}: reading version {version}", self.definition.qualified_name());
-        let read = || async {
-            let read = self.log_store.read_commit_entry(version).await;
-            read.map_err(|error| delta_error(&doing, error))
-        };
-        let Some(bytes) = retried(read).await? else { return Ok(None) };
-        let actions = get_actions(version, &bytes);
-        actions.map(Some).map_err(|error| Error::internal(format!("{doing}: {error}")))
+        let name = self.definition.qualified_name();
+        retried(|| read_actions(&name, &self.log_store, version)).await
     }
 
     /// Commits a plan through the table's one committer. A checkpoint is made in the background once it is due.

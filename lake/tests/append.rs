@@ -1,5 +1,7 @@
 //! The commit protocol as an ingest meets it: every record of a log becomes one row or one dead letter, whoever commits, however often.
 
+#[path = "append/duplicates.rs"]
+mod duplicates;
 #[path = "append/interleaving.rs"]
 mod interleaving;
 #[path = "append/letters.rs"]

@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use arrow_schema::DataType;
+use domain::table::Column;
+use domain::views::View;
 use domain::{Feed, TableScope};
 use lake::tables::{self, TableDefinition};
 
@@ -46,8 +48,12 @@ fn section(text: &mut String, table: &TableDefinition) {
     }
     let kept = if table.has_periods { "kept apart by `period` and" } else { "not kept apart;" };
     writeln!(text, "Files are {kept} clustered by {}.\n", table.clustering.join(", ")).expect("text");
+    columns(text, &table.all_columns());
+}
+
+fn columns(text: &mut String, columns: &[Column]) {
     text.push_str("| column | type | null | what it holds |\n|---|---|---|---|\n");
-    for column in table.all_columns() {
+    for column in columns {
         let null = if column.nullable { "yes" } else { "" };
         let (name, kind) = (column.name, type_name(&column.data_type));
         writeln!(text, "| `{name}` | {kind} | {null} | {} |", column.comment).expect("text");
@@ -58,14 +64,16 @@ fn section(text: &mut String, table: &TableDefinition) {
 fn the_page_of_tables_is_what_they_say() {
     let mut text =
         "# Tables\n\nMade from the comments that the tables carry (`lake/tests/reference.rs`); do not edit. \
-        BI tools show the same comments.\n"
+        BI tools show the same comments, and SQL the column `comment` of `information_schema.tables` and `information_schema.columns`.\n"
             .to_owned();
     let mut all = tables::all();
     all.sort_by_key(TableDefinition::qualified_name);
     all.iter().for_each(|table| section(&mut text, table));
-    for (name, comment) in domain::marts::VIEWS {
-        writeln!(text, "\n## {name}\n\n{comment}\n\nA view: who sees all that it reads sees it.")
-            .expect("text");
+    for view in View::ALL {
+        let (name, shown) = (view.qualified_name(), view.description());
+        let scope = "A view: who sees all that it reads sees it";
+        writeln!(text, "\n## {name}\n\n{}\n\n{scope}.\n", shown.comment).expect("text");
+        columns(&mut text, &shown.columns);
     }
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/tables.md");
     if std::env::var_os(UPDATE).is_some() {

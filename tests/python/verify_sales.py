@@ -3,7 +3,7 @@
 rows, letters: physical rows of the active files. doubled_rows, doubled_letters: coordinates (_topic, _log, _partition, _offset) that stand more than
 once. in_both: coordinates that are rows and letters. misplaced: rows of the tests' stream whose transaction does not name their coordinates.
 partitions: for each partition (log numbers are told apart by rows of their own), rows, letters, first and last offset of both.
-quantity, revenue: exact sums as text. forecasts: rows, and the exact sum of their means. versions, history, periods: each table's version, its readable commits, its partition values.
+counted_rows, counted_quantity: those of rows that are no duplicates. quantity, revenue: exact sums as text. forecasts: rows, and the exact sum of their means. versions, history, periods: each table's version, its readable commits, its partition values.
 """
 
 import json
@@ -49,8 +49,11 @@ def main() -> None:
     ).fetchall()
     logs = {log for log, *_ in partitions}
     quantity, revenue, rows = one("SELECT sum(quantity), sum(CAST(quantity AS DECIMAL(18,3)) * CAST(unit_price AS DECIMAL(18,4))), count(*) FROM sales")
+    counted_rows, counted_quantity = one("SELECT count(*), sum(quantity) FROM sales WHERE NOT _duplicate")
     report = {
         "rows": rows,
+        "counted_rows": counted_rows,
+        "counted_quantity": str(counted_quantity),
         "letters": one("SELECT count(*) FROM letters")[0],
         "doubled_rows": doubled("sales"),
         "doubled_letters": doubled("letters"),

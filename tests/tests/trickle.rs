@@ -198,6 +198,7 @@ impl Trickle {
             ranges,
             dead_letters,
             files,
+            marks: None,
             max_age: Duration::from_secs(3_600),
         };
         let outcome = Append::commit(self.lake.as_ref(), &batch).await.expect("the store answers");

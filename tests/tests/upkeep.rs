@@ -241,6 +241,7 @@ fn resolve(world: &World, offset: i64) {
             ranges: vec![PartitionRange { partition: 0, from: Some(3), to: 4 }],
             dead_letters: Vec::new(),
             files: lake.stage(Feed::Sales, rows.finish()).await.expect("a file"),
+            marks: None,
             max_age: std::time::Duration::from_secs(3_600),
         };
         lake.commit(&batch).await.expect("the store answers")

@@ -72,6 +72,7 @@ struct Definition {
     clustering: &'static [&'static str],
     columns: fn() -> Vec<Column>,
     required: &'static [Option<&'static str>],
+    marks_duplicates: bool,
     builder: fn() -> Box<dyn FeedBuilder>,
 }
 
@@ -89,6 +90,7 @@ impl Definition {
             clustering: &[],
             columns: record::columns::<R>,
             required: R::REQUIRED,
+            marks_duplicates: R::DUPLICATES_BY.is_some(),
             builder: || Box::new(RecordBuilder::<R>::default()),
         }
     }
@@ -190,6 +192,12 @@ impl Feed {
     #[must_use]
     pub fn is_of_states(self) -> bool {
         self != Self::Sales
+    }
+
+    /// Whether rows of records that were sent twice are told from others ([`crate::duplicates`]).
+    #[must_use]
+    pub fn marks_duplicates(self) -> bool {
+        self.definition().marks_duplicates
     }
 
     /// Text columns whose minimum and maximum are kept for each file.

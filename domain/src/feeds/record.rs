@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use arrow_array::builder::BooleanBuilder;
-use arrow_array::{ArrayRef, RecordBatch};
-use arrow_schema::{DataType, SchemaRef};
+use arrow_array::{ArrayRef, BooleanArray, Int64Array, RecordBatch};
+use arrow_schema::SchemaRef;
 
 use super::FeedBuilder;
 use super::metadata::{self, MetadataBuilder, RecordMetadata};
 use crate::civil::{self, Micros};
+use crate::duplicates::{self, RowHash};
 use crate::fields::{Fields, Reject};
 use crate::kinds::FieldKind;
 use crate::table::{self, Column};
@@ -96,14 +96,17 @@ pub(super) trait RecordColumns: Default + Debug + Send + 'static {
     /// Appends a record.
     fn push(&mut self, row: &Self::Row<'_>);
 
+    /// Writes a record's fields one behind the other; gives where the first `key_fields` of them end.
+    fn write(row: &Self::Row<'_>, key_fields: usize, bytes: &mut Vec<u8>) -> usize;
+
     /// The columns, finished.
     fn finish(&mut self) -> Vec<ArrayRef>;
 }
 
 /// What a feed says of its records beyond their fields.
 pub(super) trait FeedRecord: RecordColumns {
-    /// Whether the table tells rows of records that were sent twice.
-    const MARKS_DUPLICATES: bool = false;
+    /// In a feed whose duplicates are told, so many of its first fields are the natural key.
+    const DUPLICATES_BY: Option<usize> = None;
 
     /// Checks what several fields say together, and fills in what follows from others.
     ///
@@ -170,6 +173,25 @@ macro_rules! record {
                 );)+
             }
 
+            fn write(row: &$record<'_>, key_fields: usize, bytes: &mut Vec<u8>) -> usize {
+                use $crate::feeds::record::Presence;
+                let (mut fields, mut key_end) = (0, 0);
+                $(
+                    match <$presence as Presence>::value(&row.$field) {
+                        Some(value) => {
+                            bytes.push(1);
+                            <<$presence as Presence>::Kind as $crate::kinds::FieldKind>::write(value, bytes);
+                        }
+                        None => bytes.push(0),
+                    }
+                    fields += 1;
+                    if fields == key_fields {
+                        key_end = bytes.len();
+                    }
+                )+
+                key_end
+            }
+
             fn finish(&mut self) -> Vec<arrow_array::ArrayRef> {
                 use $crate::feeds::record::Presence;
                 vec![$(<<$presence as Presence>::Kind as $crate::kinds::FieldKind>::finish(&mut self.$field),)+]
@@ -179,16 +201,12 @@ macro_rules! record {
 }
 pub(super) use record;
 
-/// All columns of a feed's table: the record's, those of every feed, and the mark of a feed whose duplicates are told.
+/// All columns of a feed's table: the record's, those of every feed, and those of a feed whose duplicates are told.
 pub(super) fn columns<R: FeedRecord>() -> Vec<Column> {
     let mut columns = R::described();
     columns.extend(metadata::columns());
-    if R::MARKS_DUPLICATES {
-        columns.push(Column::required(
-            "_duplicate",
-            DataType::Boolean,
-            "Whether an earlier row tells of the same sale",
-        ));
+    if R::DUPLICATES_BY.is_some() {
+        columns.extend(duplicates::columns());
     }
     columns
 }
@@ -201,11 +219,13 @@ pub(super) struct RecordBuilder<R> {
     last: Option<(Option<i64>, String)>,
     rows: usize,
     bytes: usize,
+    /// The fields of the last row, as they are hashed.
+    written: Vec<u8>,
 }
 
 impl<R> Default for RecordBuilder<R> {
     fn default() -> Self {
-        Self { periods: BTreeMap::new(), last: None, rows: 0, bytes: 0 }
+        Self { periods: BTreeMap::new(), last: None, rows: 0, bytes: 0, written: Vec::new() }
     }
 }
 
@@ -213,12 +233,12 @@ impl<R> Default for RecordBuilder<R> {
 struct Gathered<R> {
     record: R,
     metadata: MetadataBuilder,
-    duplicate: BooleanBuilder,
+    hashes: Vec<RowHash>,
 }
 
 impl<R: FeedRecord> Default for Gathered<R> {
     fn default() -> Self {
-        Self { record: R::default(), metadata: MetadataBuilder::default(), duplicate: BooleanBuilder::new() }
+        Self { record: R::default(), metadata: MetadataBuilder::default(), hashes: Vec::new() }
     }
 }
 
@@ -253,8 +273,10 @@ impl<R: FeedRecord> FeedBuilder for RecordBuilder<R> {
             if let Some(columns) = self.periods.get_mut(period) {
                 columns.record.push(&row);
                 columns.metadata.push(metadata, R::own_time(&row), extra.as_deref());
-                if R::MARKS_DUPLICATES {
-                    columns.duplicate.append_value(false);
+                if let Some(key_fields) = R::DUPLICATES_BY {
+                    self.written.clear();
+                    let key_end = R::write(&row, key_fields, &mut self.written);
+                    columns.hashes.push(RowHash::of(&self.written, key_end));
                 }
             }
         }
@@ -275,8 +297,8 @@ impl<R: FeedRecord> FeedBuilder for RecordBuilder<R> {
         let finish = |(period, mut columns): (String, Gathered<R>)| {
             let mut arrays = columns.record.finish();
             arrays.extend(columns.metadata.finish());
-            if R::MARKS_DUPLICATES {
-                arrays.push(Arc::new(columns.duplicate.finish()));
+            if R::DUPLICATES_BY.is_some() {
+                arrays.extend(unmarked(&columns.hashes));
             }
             let batch = RecordBatch::try_new(Arc::clone(&schema), arrays);
             (period, batch.expect("the builders follow the schema"))
@@ -287,4 +309,13 @@ impl<R: FeedRecord> FeedBuilder for RecordBuilder<R> {
     fn schema(&self) -> SchemaRef {
         table::arrow_schema(&columns::<R>())
     }
+}
+
+/// The columns of [`duplicates::columns`] before anything is known of other rows.
+fn unmarked(hashes: &[RowHash]) -> [ArrayRef; 4] {
+    let none: ArrayRef = Arc::new(BooleanArray::from(vec![false; hashes.len()]));
+    let column = |of: fn(&RowHash) -> u64| -> ArrayRef {
+        Arc::new(hashes.iter().map(|row| of(row).cast_signed()).collect::<Int64Array>())
+    };
+    [Arc::clone(&none), none, column(|row| row.key), column(|row| row.content)]
 }

@@ -8,7 +8,7 @@ use crate::kinds::{Choice, Choices, Currency, Happened, Identifier, Money, Quant
 use crate::scope::TableScope;
 
 pub(super) const DEFINITION: Definition = Definition {
-    natural_key: &["tenant", "store", "transaction_id", "line"],
+    natural_key: NATURAL_KEY,
     kafka_key: &["tenant", "store", "transaction_id"],
     scope: TableScope::TenantAndStores,
     indexed_texts: &["tenant", "store", "sku"],
@@ -16,8 +16,12 @@ pub(super) const DEFINITION: Definition = Definition {
     ..Definition::of::<SaleColumns>("sales", COMMENT)
 };
 
-const COMMENT: &str = "Lines of receipts and returns, one row for each, as the tills sent them. Quantities of returns are negative. \
-Amounts are quantity * unit_price in the row's currency.";
+/// Also the first fields of the record.
+const NATURAL_KEY: &[&str] = &["tenant", "store", "transaction_id", "line"];
+
+const COMMENT: &str = "Lines of receipts and returns, one row for each record, as the tills sent them. Quantities of returns are negative. \
+Amounts are quantity * unit_price in the row's currency. A sale that was sent twice is two rows, of which the later is marked `_duplicate`: count rows \
+where it is false, as curated.sales in SQL does.";
 
 /// Whether goods went out or came back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +67,7 @@ record! {
 }
 
 impl FeedRecord for SaleColumns {
-    const MARKS_DUPLICATES: bool = true;
+    const DUPLICATES_BY: Option<usize> = Some(NATURAL_KEY.len());
 
     fn complete(sale: &mut Sale<'_>, _: &Fields<'_>, _: Micros) -> Result<(), Reject> {
         let contradicts = match sale.kind {

@@ -6,6 +6,7 @@ use arrow_array::{Array, RecordBatch};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::duplicates::RowHash;
 use crate::fields::RejectClass as Class;
 
 /// 2025-11-24T16:00:00Z.
@@ -114,6 +115,62 @@ fn keys_are_made_of_columns_of_the_natural_key() {
     assert_eq!(key(Feed::Events).as_deref(), Ok("/de-2015-10-03"));
     assert_eq!(key(Feed::Weather).as_deref(), Ok("DC/2011-01-01/observed/"));
     assert!(Feed::Sales.key(b"{}").is_err());
+}
+
+/// The hashes of a record, as they stand in the table.
+fn hashed(payload: &[u8], offset: i64) -> RowHash {
+    let mut builder = Feed::Sales.builder();
+    builder.push(Some(payload), &metadata(offset, offset % 2 == 1), NOW + offset).expect("a good record");
+    RowHash::of_rows(&builder.finish()[0].1).expect("hashes")[0]
+}
+
+#[test]
+fn twins_agree_in_all_that_the_feed_knows_and_in_nothing_else() {
+    let changed = |field: &str, value: Option<Value>| hashed(&changed(Feed::Sales, field, value), 0);
+    let first = hashed(&serde_json::to_vec(&valid(Feed::Sales)).expect("json"), 0);
+    // Whoever changes these changes what stands in tables: that is another contract.
+    assert_eq!((first.key, first.content), (2_739_294_370_524_263_383, 16_658_986_044_150_982_543));
+    assert_eq!(hashed(&serde_json::to_vec(&valid(Feed::Sales)).expect("json"), 7), first);
+    for (field, same) in [("unit_price", "6.9500".into()), ("country", "France".into()), ("till", 7.into())] {
+        assert_eq!(changed(field, Some(same)), first, "{field}");
+    }
+    let given: [(&str, Value); 9] = [
+        ("tenant", "other".into()),
+        ("store", "other".into()),
+        ("transaction_id", "other".into()),
+        ("line", 77.into()),
+        ("sku", "other".into()),
+        ("unit_price", "6.9501".into()),
+        ("discount", "0".into()),
+        ("channel", "".into()),
+        ("occurred_at", "2009-12-01T07:45:00.000001Z".into()),
+    ];
+    for (field, value) in given {
+        let other = changed(field, Some(value));
+        assert_ne!(other.content, first.content, "{field}");
+        let is_of_key = Feed::Sales.natural_key().contains(&field);
+        assert_eq!(other.key != first.key, is_of_key, "{field}");
+    }
+    // A text does not run into the next.
+    let parts = |store: &str, receipt: &str| {
+        let mut record = valid(Feed::Sales);
+        (record["store"], record["transaction_id"]) = (store.into(), receipt.into());
+        hashed(&serde_json::to_vec(&record).expect("json"), 0).key
+    };
+    assert_ne!(parts("a", "bc"), parts("ab", "c"));
+}
+
+#[test]
+fn the_first_fields_of_a_feed_whose_duplicates_are_told_are_its_key() {
+    for feed in Feed::ALL.into_iter().filter(|feed| feed.marks_duplicates()) {
+        let columns = feed.columns();
+        let names = columns.iter().map(|column| column.name);
+        assert!(
+            names.take(feed.natural_key().len()).eq(feed.natural_key().iter().copied()),
+            "{}",
+            feed.name()
+        );
+    }
 }
 
 #[test]

@@ -58,12 +58,58 @@ async fn the_tenants_column_and_the_operators_tables_are_hidden() {
     visible.push("raw.dead_letters".to_owned());
     assert_eq!(rows(&engine, "operator", tables).await, sorted(visible));
     let columns = "SELECT count(*), sum(CASE WHEN column_name = 'tenant' THEN 1 ELSE 0 END) FROM information_schema.columns WHERE table_schema = 'curated' AND table_name = 'sales'";
-    let all = domain::Feed::Sales.columns().len() + 1;
+    // The period comes to the feed's columns; the hashes by which twins are known go.
+    let all = domain::Feed::Sales.columns().len() + 1 - domain::duplicates::HASHES.len();
     assert_eq!(rows(&engine, "operator", columns).await, format!("{all},1"));
     assert_eq!(rows(&engine, "a/x", columns).await, format!("{},0", all - 1));
     assert_eq!(rows(&engine, "operator", "SELECT count(DISTINCT tenant) FROM sales").await, "3");
     assert_eq!(rows(&engine, "operator", "SELECT count(*) FROM raw.dead_letters").await, "0");
     assert_eq!(rows(&engine, "a", "SELECT count(*) FROM information_schema.schemata").await, "2");
+}
+
+#[tokio::test]
+async fn every_table_and_column_says_what_it_is_for() {
+    let folder = folder();
+    let engine = small_lake(folder.path()).await;
+    for who in ["operator", "a", "a/x"] {
+        for table in ["tables", "columns"] {
+            let of = |comment: &str| {
+                format!(
+                    "SELECT count(*) > 0 FROM information_schema.{table} WHERE table_schema <> 'information_schema' AND comment IS {comment}"
+                )
+            };
+            assert_eq!(rows(&engine, who, &of("NULL")).await, "false", "{who}: {table}");
+            assert_eq!(rows(&engine, who, &of("NOT NULL")).await, "true", "{who}: {table}");
+        }
+        let sku = "SELECT comment FROM information_schema.columns WHERE table_name = 'item_days' AND column_name = 'sku'";
+        assert_eq!(rows(&engine, who, sku).await, "Article", "{who}");
+        let shown = rows(&engine, who, "SHOW COLUMNS FROM marts.item_days").await;
+        assert!(shown.contains("rival_price"), "{who}: {shown}");
+    }
+    let all_rows = "SELECT comment LIKE 'Every record that curated.sales was made of, also those that do not count there. Lines of receipts%' FROM information_schema.tables WHERE table_schema = 'raw' AND table_name = 'sales'";
+    assert_eq!(rows(&engine, "operator", all_rows).await, "true");
+    let unknown = refused(&engine, "a", "SELECT * FROM information_schema.comments").await;
+    assert_eq!(unknown.kind(), ErrorKind::Invalid);
+    assert!(unknown.to_string().contains("information_schema.comments"), "{unknown}");
+}
+
+#[tokio::test]
+async fn views_show_what_they_say() {
+    let folder = folder();
+    let engine = small_lake(folder.path()).await;
+    for view in domain::views::View::ALL {
+        let sql = format!(
+            "SELECT column_name || ' ' || data_type FROM information_schema.columns \
+             WHERE table_schema || '.' || table_name = '{}' ORDER BY ordinal_position",
+            view.qualified_name()
+        );
+        let columns = view.description().columns;
+        let said: Vec<_> =
+            columns.iter().map(|column| format!("{} {}", column.name, column.data_type)).collect();
+        // As CSV they are quoted where they hold commas or quotes.
+        let shown = rows(&engine, "operator", &sql).await.replace('"', "");
+        assert_eq!(shown, said.join(";").replace('"', ""));
+    }
 }
 
 #[tokio::test]

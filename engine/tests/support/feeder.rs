@@ -68,6 +68,7 @@ impl Feeder {
             dead_letters: Vec::new(),
             files: self.lake.stage(feed, builder.finish()).await.expect("the files are written"),
             max_age: std::time::Duration::from_secs(3_600),
+            marks: None,
         };
         let outcome = self.lake.commit(&batch).await.expect("the store answers");
         assert!(matches!(outcome, CommitOutcome::Committed { .. }), "{outcome:?}");

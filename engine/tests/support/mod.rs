@@ -70,6 +70,7 @@ pub(crate) async fn lake(folder: &Path, commits: &[Vec<Row>], keep: impl Fn(&Row
             ranges: vec![PartitionRange { partition: 0, from: (from > 0).then_some(from), to: next }],
             dead_letters: Vec::new(),
             files,
+            marks: None,
             max_age: std::time::Duration::from_secs(3_600),
         };
         let outcome = lake.commit(&batch).await.expect("the store answers");

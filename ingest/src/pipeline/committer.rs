@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 
 use domain::ports::{Batch, CommitOutcome};
 use domain::position::{LogIdentity, PartitionRange};
-use domain::{Error, ErrorKind, civil};
+use domain::{Error, ErrorKind, Result, civil};
 use rdkafka::consumer::Consumer;
 use tokio::sync::mpsc::error::TrySendError;
 use uuid::Uuid;
 
 use super::FeedWorker;
 use super::error_budget::{ErrorBudget, Tally};
+use super::marking::Marking;
 use crate::buffer::{Buffer, Consumed};
 use crate::kafka::context::FeedConsumer;
 use crate::kafka::topic_id;
@@ -80,9 +81,18 @@ impl Committer {
             identity,
             error_budget: Arc::clone(&worker.error_budget),
         };
+        let (recent, bytes) = (Arc::clone(&worker.recent), worker.options.duplicate_index_bytes);
         worker.runtime.spawn(async move {
+            let mut marking = match task.feed.marks_duplicates() {
+                true => Some(Marking::begin(recent, task.feed, Arc::clone(&task.append), bytes).await),
+                false => None,
+            };
             while let Some(submission) = queue.recv().await {
-                let event = task.commit(submission).await;
+                let event = match task.commit(submission, marking.as_mut()).await {
+                    Ok(event) => event,
+                    Err(error) if error.is_retryable() => CommitEvent::Unknown(error),
+                    Err(error) => CommitEvent::Stop(error),
+                };
                 let goes_on = matches!(event, CommitEvent::Committed { stop: None, .. });
                 if report(&sender, event).is_err() || !goes_on {
                     break;
@@ -153,7 +163,7 @@ pub(super) enum Next {
     End,
 }
 
-fn report(sender: &Sender<CommitEvent>, event: CommitEvent) -> Result<(), ()> {
+fn report(sender: &Sender<CommitEvent>, event: CommitEvent) -> std::result::Result<(), ()> {
     sender.send(event).map_err(|_| ())
 }
 
@@ -171,17 +181,20 @@ struct Task {
 }
 
 impl Task {
-    async fn commit(&self, submission: Submission) -> CommitEvent {
-        let Consumed { rows, row_count, letters, ranges } = submission.consumed;
+    /// # Errors
+    /// Those of the store and of marking: nothing is known of the batch then.
+    async fn commit(&self, submission: Submission, mut marking: Option<&mut Marking>) -> Result<CommitEvent> {
+        let Consumed { mut rows, row_count, letters, ranges } = submission.consumed;
         let dead_letters = letters.len() as u64;
         let tally = Tally::of(&rows, &letters);
-        let files = match self.append.stage(self.feed, rows).await {
-            Ok(files) => files,
-            Err(error) if error.is_retryable() => return CommitEvent::Unknown(error),
-            Err(error) => return CommitEvent::Stop(error),
-        };
+        let mut marks = None;
+        if let Some(marking) = &mut marking {
+            let (marked, made) = marking.mark(rows).await?;
+            (rows, marks) = (marked, Some(made));
+        }
+        let files = self.append.stage(self.feed, rows).await?;
         if let Some(event) = self.check_identity().await {
-            return event;
+            return Ok(event);
         }
         let batch = Batch {
             id: Uuid::new_v4(),
@@ -192,25 +205,24 @@ impl Task {
             ranges,
             dead_letters: letters,
             files,
+            marks,
             max_age: self.batch_age,
         };
-        match self.append.commit(&batch).await {
-            Ok(CommitOutcome::Committed { small_files, .. }) => CommitEvent::Committed {
-                rows: row_count as u64,
-                dead_letters,
-                newest_at: submission.taken_at,
-                ranges: batch.ranges,
-                small_files,
-                stop: self
-                    .error_budget
-                    .lock()
-                    .ok()
-                    .and_then(|mut budget| budget.spend(tally, Instant::now())),
-            },
-            Ok(CommitOutcome::Dropped { reason }) => CommitEvent::Dropped(reason),
-            Err(error) if error.is_retryable() => CommitEvent::Unknown(error),
-            Err(error) => CommitEvent::Stop(error),
+        let (version, small_files, others) = match self.append.commit(&batch).await? {
+            CommitOutcome::Committed { version, small_files, others } => (version, small_files, others),
+            CommitOutcome::Dropped { reason } => return Ok(CommitEvent::Dropped(reason)),
+        };
+        if let Some((marking, marks)) = marking.zip(batch.marks) {
+            marking.committed(version, marks, others).await?;
         }
+        Ok(CommitEvent::Committed {
+            rows: row_count as u64,
+            dead_letters,
+            newest_at: submission.taken_at,
+            ranges: batch.ranges,
+            small_files,
+            stop: self.error_budget.lock().ok().and_then(|mut budget| budget.spend(tally, Instant::now())),
+        })
     }
 
     /// Asks again which log the topic is: librdkafka adopts a recreated topic without a word, and would hand us its records at our old offsets.

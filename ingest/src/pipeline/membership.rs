@@ -81,7 +81,7 @@ pub(super) struct Membership {
 impl Membership {
     pub(super) fn new(worker: &FeedWorker) -> Result<Self> {
         let (options, brokers) = (&worker.options, &worker.kafka.brokers);
-        let queue_kbytes = (options.memory_cap_bytes / 8 / 1024 / worker.feeds.max(1)).max(1024);
+        let queue_kbytes = (worker.shared_bytes / 8 / 1024 / worker.feeds.max(1)).max(1024);
         let mut config = worker.kafka.client();
         config
             // assign() asks for a group id and never uses it.

@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 
-use arrow::compute::{max, max_string, min, min_string};
+use arrow::compute::{max, max_boolean, max_string, min, min_boolean, min_string};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
     Date32Type, Decimal128Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType,
@@ -93,6 +93,10 @@ fn bounds(array: &dyn Array) -> Option<(String, String)> {
                 Some(format!("\"{}\"", instant.to_rfc3339_opts(SecondsFormat::Millis, true)))
             };
             pair(min(values).and_then(text), max(values).and_then(text))
+        }
+        DataType::Boolean => {
+            let values = array.as_boolean();
+            pair(min_boolean(values).map(|v| v.to_string()), max_boolean(values).map(|v| v.to_string()))
         }
         DataType::Utf8 => {
             let values = array.as_string::<i32>();

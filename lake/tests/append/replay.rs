@@ -32,10 +32,18 @@ pub(crate) async fn seen(lake: &Lake) -> Vec<(Coordinates, LetterStatus, bool)> 
 
 /// Lands mended records of everything in a selection, dead or not: what stands in the table by then must be found by the commit.
 pub(crate) async fn land(selection: &dyn LetterSelection) -> Result<Landed> {
+    land_as(selection, sale).await
+}
+
+/// As [`land`], mended to other records.
+pub(crate) async fn land_as(
+    selection: &dyn LetterSelection,
+    record: fn(i32, i64) -> serde_json::Value,
+) -> Result<Landed> {
     let mut rows = FEED.builder();
     for entry in selection.entries() {
         let place = &entry.place;
-        let payload = sale(place.partition, place.offset).to_string().into_bytes();
+        let payload = record(place.partition, place.offset).to_string().into_bytes();
         let metadata = metadata(place.log, place.partition, place.offset);
         rows.push(Some(&payload), &metadata, civil::now()).expect("it is mended");
     }

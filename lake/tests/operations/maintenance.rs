@@ -243,6 +243,7 @@ async fn a_table_without_periods_is_open_for_ever_and_its_files_go_too() {
             }],
             dead_letters: Vec::new(),
             files: lake.stage(Feed::Stores, rows.finish()).await.expect("a file"),
+            marks: None,
             max_age: Duration::from_secs(3_600),
         };
         must_commit(&lake, &batch).await;

@@ -12,9 +12,10 @@ use std::time::Duration;
 use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int32Type, Int64Type};
+use domain::duplicates::{self, RecentRows};
 use domain::feeds::RecordMetadata;
 use domain::ids::Pipeline;
-use domain::ports::{Append, Batch, CommitOutcome, RegisterLog};
+use domain::ports::{Append, Batch, CommitOutcome, Marks, RegisterLog};
 use domain::position::{LogIdentity, PartitionRange, TopicState};
 use domain::{DeadLetter, Error, Feed, civil};
 use lake::log::Log;
@@ -135,8 +136,22 @@ impl Draft {
         self
     }
 
-    /// Decodes the records of the ranges and stages the good ones. A range without a beginning begins at 0.
+    /// Decodes the records of the ranges and stages the good ones, unmarked. A range without a beginning begins at 0.
     pub(crate) async fn stage(&self, lake: &Lake) -> Batch {
+        let (rows, dead_letters) = self.decode();
+        self.batch(lake, rows, dead_letters, None).await
+    }
+
+    /// As [`Self::stage`], marked by the recent rows.
+    pub(crate) async fn stage_marked(&self, lake: &Lake, recent: &RecentRows) -> Batch {
+        let (mut rows, dead_letters) = self.decode();
+        let hashes = duplicates::hashes_of(&rows).expect("the rows have hashes");
+        duplicates::mark_rows(&mut rows, &recent.marks(&hashes)).expect("the rows can be marked");
+        let marks = Marks { as_of: recent.as_of().expect("they were read"), rows: hashes };
+        self.batch(lake, rows, dead_letters, Some(marks)).await
+    }
+
+    fn decode(&self) -> (Vec<(String, RecordBatch)>, Vec<DeadLetter>) {
         let mut rows = FEED.builder();
         let mut dead_letters = Vec::new();
         for range in &self.ranges {
@@ -152,7 +167,17 @@ impl Draft {
                 }
             }
         }
-        let files = lake.stage(FEED, rows.finish()).await.expect("the files are written");
+        (rows.finish(), dead_letters)
+    }
+
+    async fn batch(
+        &self,
+        lake: &Lake,
+        rows: Vec<(String, RecordBatch)>,
+        dead_letters: Vec<DeadLetter>,
+        marks: Option<Marks>,
+    ) -> Batch {
+        let files = lake.stage(FEED, rows).await.expect("the files are written");
         Batch {
             id: Uuid::new_v4(),
             feed: FEED,
@@ -162,6 +187,7 @@ impl Draft {
             ranges: self.ranges.clone(),
             dead_letters,
             files,
+            marks,
             max_age: Duration::from_secs(3_600),
         }
     }
