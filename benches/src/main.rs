@@ -1,10 +1,13 @@
-//! Side-by-side runs against peers, and what an operator feels: throughput, recovery after `kill -9`, latency. Run by `make bench` in a release build
+//! Side-by-side runs against peers, and what an operator feels: throughput, recovery after `kill -9`, latency, the daily marts. Run by `make bench` in a release build
 //! against real Kafka and S3; figures are printed as Markdown, to be recorded in `docs/reference/benchmarks.md` with machine and versions.
 #![expect(clippy::print_stdout, reason = "its output is its figures")]
 
 mod bare;
+mod feeds;
 mod latency;
+mod marts;
 mod place;
+mod recent;
 mod recovery;
 mod stream;
 mod throughput;
@@ -12,19 +15,25 @@ mod usage;
 
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: benches throughput|recovery|latency|all";
+const USAGE: &str = "usage: benches throughput|feeds|recovery|latency|recent|marts|all";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
         ["throughput"] => throughput::run(),
+        ["feeds"] => feeds::run(),
         ["recovery"] => recovery::run(),
         ["latency"] => latency::run(),
+        ["recent"] => recent::run(),
+        ["marts"] => marts::run(),
         ["all"] => {
             throughput::run();
+            feeds::run();
             recovery::run();
             latency::run();
+            recent::run();
+            marts::run();
         }
         // The peer in Rust is a process of its own, so that its memory and CPU time are its own.
         ["bare", topic, folder] => bare::run(topic, folder),

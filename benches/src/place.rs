@@ -137,10 +137,10 @@ impl Place {
         }
     }
 
-    /// How many records the sales' table covers.
-    pub(crate) fn covered(&self, lake: &Lake) -> i64 {
+    /// How many records a feed's table covers.
+    pub(crate) fn covered(&self, lake: &Lake, feed: Feed) -> i64 {
         let pipeline = Pipeline::new("main").expect("a name");
-        let state = self.runtime.block_on(lake.topic_state(Feed::Sales, &pipeline, &self.topic()));
+        let state = self.runtime.block_on(lake.topic_state(feed, &pipeline, &feed.topic(&self.prefix)));
         state.expect("the table can be read").next_offsets.values().sum()
     }
 }

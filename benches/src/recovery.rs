@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use domain::Feed;
 use engine::Limits;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -41,7 +42,7 @@ fn on(ground: Ground, kills: u64, seed: u64) {
         let acknowledged = i64::try_from(stream.acknowledged()).expect("fewer");
         let restarted = Instant::now();
         ingest = place.start(&arguments);
-        while place.covered(&lake) < acknowledged {
+        while place.covered(&lake, Feed::Sales) < acknowledged {
             assert!(
                 restarted.elapsed() < PATIENCE,
                 "it does not catch up; its log is {}",
