@@ -82,7 +82,7 @@ WITH sold AS (
 days AS (
   SELECT tenant, store, CAST(unnest(generate_series(min(date), max(date), INTERVAL 1 DAY)) AS DATE) AS date FROM sold GROUP BY tenant, store),
 places AS (
-  SELECT tenant, store, unnest(list_transform(range(len(parts), 0, -1), n -> array_to_string(parts[1:n], '-'))) AS region
+  SELECT tenant, store, unnest(list_transform(range(len(parts), 0, -1), lambda n: array_to_string(parts[1:n], '-'))) AS region
   FROM (SELECT tenant, store, string_split(region, '-') AS parts FROM stores)
   UNION ALL SELECT tenant, store, 'store/' || store FROM stores),
 happened AS (
@@ -181,11 +181,10 @@ def compare(root: str, folder: str) -> None:
 def difference(column: str) -> str:
     """When two values differ: prices are rounded half up there and half to even here; means are sums in another order."""
     a, b = f"a.{column}", f"b.{column}"
-    if column == "price":
-        return f"({a} IS NULL <> {b} IS NULL OR abs({a} - {b}) > 0.00011)"
-    if column == "sentiment":
-        return f"({a} IS NULL <> {b} IS NULL OR abs({a} - {b}) > 1e-9)"
-    return f"{a} IS DISTINCT FROM {b}"
+    tolerance = {"price": 0.00011, "sentiment": 1e-9}.get(column)
+    if tolerance is None:
+        return f"({a} IS DISTINCT FROM {b})"
+    return f"(({a} IS NULL) <> ({b} IS NULL) OR coalesce(abs({a} - {b}) > {tolerance}, false))"
 
 
 def unequal(values: dict) -> dict:

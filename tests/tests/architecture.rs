@@ -32,15 +32,17 @@ const OWNERS: [(&str, &str); 7] = [
 ];
 
 /// All that `domain`, which does no I/O, may name.
-const OF_DOMAIN: [&str; 10] = [
+const OF_DOMAIN: [&str; 12] = [
     "arrow-array",
     "arrow-schema",
     "async-trait",
     "chrono",
     "chrono-tz",
+    "hashbrown",
     "serde",
     "serde_json",
     "thiserror",
+    "twox-hash",
     "uuid",
     "vader-sentimental",
 ];

@@ -96,11 +96,12 @@ fn resolved(world: &World, lake: &Lake) -> usize {
 
 /// Runs a replay again and again, and kills it each time once it has landed some more letters; at last lets it run to its end.
 fn replay_under_fire(world: &World, arguments: &[&str], dice: &mut StdRng) -> Finished {
-    let arguments = [&["dlq", "replay", "--piece", "4", "--output", "json"], arguments].concat();
+    let in_pieces_of =
+        |letters| [&["dlq", "replay", "--piece", letters, "--output", "json"], arguments].concat();
     let (lake, mut cut_off) = (world.lake(), Vec::new());
     for _ in 0..setting("REPLAY_KILLS", 5) {
         let wanted = resolved(world, &lake) + dice.random_range(0..90);
-        let mut replay = world.start(&arguments);
+        let mut replay = world.start(&in_pieces_of("4"));
         let begun = Instant::now();
         while replay.is_running() && resolved(world, &lake) < wanted {
             assert!(begun.elapsed() < PATIENCE, "{}", replay.log());
@@ -113,7 +114,7 @@ fn replay_under_fire(world: &World, arguments: &[&str], dice: &mut StdRng) -> Fi
     }
     println!("killed when so many letters were resolved: {cut_off:?}");
     assert!(cut_off.iter().any(|letters| *letters > 0), "no replay was cut off in its middle");
-    world.run(&arguments)
+    world.run(&in_pieces_of("64"))
 }
 
 /// Good records that come while letters are replayed.
