@@ -22,7 +22,7 @@ use crate::process::{Finished, Process};
 use crate::service;
 
 /// Longer than anything here takes on a slow machine; a test never waits so long unless it fails.
-pub const PATIENCE: Duration = Duration::from_secs(180);
+pub const PATIENCE: Duration = Duration::from_secs(600);
 
 /// See the module.
 #[derive(Debug)]
