@@ -20,10 +20,10 @@ pub(crate) const PROBE_FOLDER: &str = "_probe";
 
 const RACERS: usize = 16;
 const ROUNDS: usize = 4;
-/// Racers that start in the same instant; the next wave follows after the pause. All at once would find nothing more, and make a store that queues
-/// for a key (SeaweedFS tries its lock once a second) hold up the start for ten seconds.
+/// Racers that start in the same instant; the next wave follows after the pause, when the first have mostly had their answers. All at once would find
+/// nothing more, and make a store that queues for a key (SeaweedFS tries its lock once a second) hold up the start for ten seconds.
 const WAVE: usize = 4;
-const WAVE_PAUSE: Duration = Duration::from_millis(4);
+const WAVE_PAUSE: Duration = Duration::from_millis(50);
 
 /// Races creates of fresh keys below `_probe/` and removes them again. The rounds run side by side: a store that locks a key may let losers wait
 /// for a second, and a start should not wait for several of them in turn.

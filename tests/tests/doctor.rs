@@ -73,8 +73,7 @@ fn all_is_well_and_nothing_is_left_behind() {
         report.expect("store", "ok", &["concurrent creates"]).expect("lake", "ok", &["layout 1"]);
         report.expect_exit(0);
         assert_eq!(world.keys(), before);
-        // What it finds was asked for above; a store that still works off the probes may take its time.
-        let table = world.run(&["doctor"]).stdout;
+        let table = world.run(&["doctor"]).expect_success().stdout;
         assert!(table.starts_with("check") && table.contains(&topic), "{table}");
     }
 }
