@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray};
-use arrow::compute::concat_batches;
+use arrow::array::{
+    Array, ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray, UInt32Array,
+};
+use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::{DataType, Decimal128Type};
 use domain::marts::{Day, DaySet, Mart, date_of, month_of};
 use domain::table::{money, quantity};
@@ -17,7 +19,7 @@ use super::stores::{Stores, business_date, store_currency, wanted};
 use super::windows::Windows;
 use super::work::{Columns, Work};
 
-/// The rows of days in one month.
+/// The rows of days between two days, by month.
 pub(super) async fn rows(
     work: &Work,
     stores: &Arc<Stores>,
@@ -40,14 +42,28 @@ pub(super) async fn rows(
     let posts = Posts::load(work, version(Feed::Sentiment), &names, &windows).await?;
     let until = domain::civil::start_of(date_of(last.saturating_add(2)));
     let rivals = Rivals::load(work, version(Feed::Prices), &names, until).await?;
-    let rows = complete(&found, stores, &posts, &rivals)?;
-    Ok(vec![(month_of(first), rows)])
+    by_month(&complete(&found, stores, &posts, &rivals)?)
+}
+
+/// Rows of the mart, parted by the month of their date.
+fn by_month(rows: &RecordBatch) -> Result<Vec<(String, RecordBatch)>> {
+    let dates = Columns(rows).days("date")?;
+    let mut months: BTreeMap<String, Vec<u32>> = BTreeMap::new();
+    for (row, day) in (0..).zip(dates.values()) {
+        months.entry(month_of(*day)).or_default().push(row);
+    }
+    let parted = months.into_iter().map(|(month, of_month)| {
+        let part = take_record_batch(rows, &UInt32Array::from(of_month));
+        let part = part.map_err(|error| Error::internal(format!("rows of {month}: {error}")))?;
+        Ok((month, part))
+    });
+    parted.collect()
 }
 
 /// Sales and stock of the days. Stock is what its last statement of the day says.
 fn question(versions: &BTreeMap<Feed, u64>, windows: &Windows, (first, last): (Day, Day)) -> String {
     let version = |feed| versions.get(&feed).copied().unwrap_or_default();
-    let in_month = format!("l.date BETWEEN DATE '{}' AND DATE '{}'", date_of(first), date_of(last));
+    let in_piece = format!("l.date BETWEEN DATE '{}' AND DATE '{}'", date_of(first), date_of(last));
     let key = ["tenant", "store", "sku", "date"];
     let keys = key.map(|name| format!("coalesce(sold.{name}, stock.{name}) AS {name}")).join(", ");
     let equal = key.map(|name| format!("sold.{name} = stock.{name}")).join(" AND ");
@@ -55,12 +71,12 @@ fn question(versions: &BTreeMap<Feed, u64>, windows: &Windows, (first, last): (D
         "WITH sold AS (SELECT l.tenant, l.store, l.sku, l.date, {sums}, \
              coalesce(bool_or(l.promotion IS NOT NULL), false) AS is_promoted, \
              CAST(coalesce(sum(l.quantity) FILTER (WHERE l.kind = 'sale' AND l.own), 0) AS DECIMAL(28, 3)) AS priced_units \
-           FROM {lines} WHERE {in_month} GROUP BY l.tenant, l.store, l.sku, l.date), \
+           FROM {lines} WHERE {in_piece} GROUP BY l.tenant, l.store, l.sku, l.date), \
          stock AS (SELECT l.tenant, l.store, l.sku, l.date, last_value(l.on_hand ORDER BY l.as_of) AS on_hand, \
              min(l.on_hand) <= 0 AS is_stocked_out \
            FROM (SELECT tenant, store, sku, as_of, on_hand, business_date(tenant, store, as_of) AS date \
                  FROM curated.\"inventory@{inventory}\" WHERE {stated}) AS l \
-           WHERE wanted(l.tenant, l.store, l.date) AND {in_month} GROUP BY l.tenant, l.store, l.sku, l.date) \
+           WHERE wanted(l.tenant, l.store, l.date) AND {in_piece} GROUP BY l.tenant, l.store, l.sku, l.date) \
          SELECT {keys}, sold.* EXCEPT (tenant, store, sku, date), stock.on_hand, stock.is_stocked_out \
          FROM sold FULL JOIN stock ON {equal} ORDER BY 1, 2, 3, 4",
         sums = sums(),

@@ -9,6 +9,7 @@
 
 mod affected;
 mod item_days;
+mod pieces;
 mod posts;
 mod rivals;
 mod sold;
@@ -20,19 +21,18 @@ mod work;
 
 pub(crate) use stores::function;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arrow::record_batch::RecordBatch;
-use domain::marts::{Day, DaySet, Mart, StoreDays, date_of, day_of, month_of};
+use domain::marts::{DaySet, Mart, StoreDays};
 use domain::ports::{Changes, MartState, Replace, Replacement, Snapshots, StagedFile};
 use domain::{ErrorKind, Feed, Result};
 
 use crate::Engine;
 use affected::{Affected, Search};
 use stores::Stores;
-use windows::Windows;
 use work::Work;
 
 /// Rows of a file at most.
@@ -196,8 +196,8 @@ impl Marts {
             }
             Mart::ItemDays => {
                 let mut files = Vec::new();
-                for month in self.months(&sources, &days).await? {
-                    let rows = item_days::rows(&self.work, stores, &sources, &days, month).await?;
+                for piece in pieces::pieces(&self.work, &sources, &days).await? {
+                    let rows = item_days::rows(&self.work, stores, &sources, &days, piece).await?;
                     files.extend(self.stage(mart, rows).await?);
                 }
                 files
@@ -229,39 +229,6 @@ impl Marts {
         });
         self.parts.replace.stage_days(mart, pieces.collect()).await
     }
-
-    /// The first and the last day of each month that may hold days of the set.
-    async fn months(&self, sources: &BTreeMap<Feed, u64>, days: &DaySet) -> Result<Vec<(Day, Day)>> {
-        if let Some(stores) = days.stores() {
-            let mut months = BTreeSet::new();
-            let mut whole = false;
-            for (_, _, days) in stores {
-                match days {
-                    StoreDays::All => whole = true,
-                    StoreDays::Only(days) => months.extend(days.iter().map(|day| first_of_month(*day))),
-                }
-            }
-            if !whole {
-                return Ok(months.into_iter().map(|first| (first, last_of_month(first))).collect());
-            }
-        }
-        let windows = Windows::of(days);
-        let mut months = BTreeSet::new();
-        for (feed, instant) in [(Feed::Sales, "occurred_at"), (Feed::Inventory, "as_of")] {
-            let version = sources.get(&feed).copied().unwrap_or_default();
-            // A month in a store's zone holds instants of the months beside it in UTC, and the other way round.
-            let sql = format!(
-                "SELECT DISTINCT CAST(date_trunc('month', {instant} + d.shift) AS DATE) AS first FROM raw.\"{}@{version}\", \
-                 (VALUES (INTERVAL '-1 day'), (INTERVAL '1 day')) AS d(shift) WHERE {}",
-                feed.name(),
-                windows.of_stores()
-            );
-            for batch in self.work.rows(&sql).await? {
-                months.extend(work::Columns(&batch).days("first")?.values().iter().copied());
-            }
-        }
-        Ok(months.into_iter().map(|first| (first, last_of_month(first))).collect())
-    }
 }
 
 impl Refreshed {
@@ -288,16 +255,4 @@ fn count(days: &DaySet) -> (u64, u64) {
         }
     }
     (some, whole)
-}
-
-fn first_of_month(day: Day) -> Day {
-    use chrono::Datelike;
-    let date = date_of(day);
-    day_of(date.with_day(1).unwrap_or(date))
-}
-
-fn last_of_month(first: Day) -> Day {
-    let month = month_of(first);
-    let is_within = |day: &Day| month_of(*day) == month;
-    (first..first + 31).take_while(is_within).last().unwrap_or(first)
 }
