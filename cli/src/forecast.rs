@@ -1,5 +1,7 @@
 //! `forecast`: series out of the lake, forecasts into it. What was made of each business goes to stdout, progress to stderr.
 
+mod backtest;
+
 use std::io::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -38,6 +40,8 @@ enum Action {
         #[arg(long, value_enum, default_value = "table")]
         output: Form,
     },
+    /// Measures models on the last origins of a file of series.
+    Backtest(Box<backtest::Backtest>),
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -72,19 +76,27 @@ pub(crate) async fn run_for_all(config: &Config) -> Result<()> {
 }
 
 pub(crate) async fn run(config: &Config, args: Args) -> Result<()> {
-    let Action::Run { horizon, tenant, output } = args.action;
+    let (horizon, tenant, output) = match args.action {
+        Action::Run { horizon, tenant, output } => (horizon, tenant, output),
+        Action::Backtest(args) => return backtest::run(*args, bar("reading")).await,
+    };
     let principal = match &tenant {
         Some(tenant) => Principal::tenant(tenant.clone())?,
         None => Principal::Operator,
     };
+    let bar = bar("refreshing the daily marts");
+    let summaries = run_all(config, &principal, usize::from(horizon), &bar).await;
+    bar.finish_and_clear();
+    print(&summaries?, output)
+}
+
+fn bar(message: &'static str) -> ProgressBar {
     let bar = ProgressBar::new(0);
     let style = "{bar:30} {percent:>3} %  {msg}  ETA {eta}";
     bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
     bar.enable_steady_tick(Duration::from_millis(200));
-    bar.set_message("refreshing the daily marts");
-    let summaries = run_all(config, &principal, usize::from(horizon), &bar).await;
-    bar.finish_and_clear();
-    print(&summaries?, output)
+    bar.set_message(message);
+    bar
 }
 
 async fn run_all(
@@ -223,6 +235,10 @@ fn print(summaries: &[Summary], output: Form) -> Result<()> {
             summaries.iter().map(block).collect::<Vec<_>>().join("\n")
         }
     };
+    write(&text)
+}
+
+fn write(text: &str) -> Result<()> {
     let written = std::io::stdout().write_all(text.as_bytes());
     written.map_err(|error| Error::internal(format!("writing the summary: {error}")))
 }

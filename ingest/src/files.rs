@@ -32,13 +32,13 @@ enum Packing {
     Xz,
 }
 
-/// Opens a file as a stream.
+/// Opens a file, which a flag of the command line names, as a stream.
 ///
 /// # Errors
-/// When it cannot be read, naming it.
-pub fn stream(path: &Path) -> Result<Stream> {
-    let (file, packing) = open(path)?;
-    let size_bytes = file.metadata().map_err(|error| failed(path, error))?.len();
+/// When it cannot be read, naming flag and file.
+pub fn stream(flag: &str, path: &Path) -> Result<Stream> {
+    let (file, packing) = open(flag, path)?;
+    let size_bytes = file.metadata().map_err(|error| failed(flag, path, error))?.len();
     let read = Arc::new(AtomicU64::new(0));
     let counted = BufReader::with_capacity(1 << 20, Counted { file, read: Arc::clone(&read) });
     let content: Box<dyn Read + Send> = match packing {
@@ -53,12 +53,12 @@ pub fn stream(path: &Path) -> Result<Stream> {
 ///
 /// # Errors
 /// When it cannot be read or unpacked, naming it; when it was cancelled.
-pub fn seekable(path: &Path, cancel: &CancellationToken) -> Result<File> {
-    let (file, packing) = open(path)?;
+pub fn seekable(flag: &str, path: &Path, cancel: &CancellationToken) -> Result<File> {
+    let (file, packing) = open(flag, path)?;
     if packing == Packing::Plain {
         return Ok(file);
     }
-    let mut content = stream(path)?.content;
+    let mut content = stream(flag, path)?.content;
     let mut unpack = || -> std::io::Result<File> {
         let mut unpacked = tempfile::tempfile()?;
         while !cancel.is_cancelled() && std::io::copy(&mut (&mut content).take(64 << 20), &mut unpacked)? > 0
@@ -68,16 +68,16 @@ pub fn seekable(path: &Path, cancel: &CancellationToken) -> Result<File> {
     };
     let unpacked = unpack().map_err(|error| {
         let folder = std::env::temp_dir();
-        let what = format!("--file {}: unpacking it into {}: {error}", path.display(), folder.display());
+        let what = format!("{flag} {}: unpacking it into {}: {error}", path.display(), folder.display());
         Error::invalid(what).with_source(error)
     })?;
     if cancel.is_cancelled() {
-        return Err(Error::new(ErrorKind::Cancelled, "stopped; no record was sent"));
+        return Err(Error::new(ErrorKind::Cancelled, "stopped while it was unpacked"));
     }
     Ok(unpacked)
 }
 
-fn open(path: &Path) -> Result<(File, Packing)> {
+fn open(flag: &str, path: &Path) -> Result<(File, Packing)> {
     let begin = || -> std::io::Result<(File, Packing)> {
         let mut file = File::open(path)?;
         let mut magic = Vec::new();
@@ -90,11 +90,11 @@ fn open(path: &Path) -> Result<(File, Packing)> {
         };
         Ok((file, packing))
     };
-    begin().map_err(|error| failed(path, error))
+    begin().map_err(|error| failed(flag, path, error))
 }
 
-fn failed(path: &Path, error: std::io::Error) -> Error {
-    Error::invalid(format!("--file {}: {error}", path.display())).with_source(error)
+fn failed(flag: &str, path: &Path, error: std::io::Error) -> Error {
+    Error::invalid(format!("{flag} {}: {error}", path.display())).with_source(error)
 }
 
 struct Counted {

@@ -116,7 +116,7 @@ impl Opened {
         let (map, file) = (options.map.display(), &options.file);
         let of_map = |error: Error| Error::invalid(format!("--map {map}: {error}"));
         let mapping = Mapping::load(&options.map)?.only(&options.feeds).map_err(of_map)?;
-        let source = source::open(file, mapping.file_format, mapping.delimiter, cancel)?;
+        let source = source::open("--file", file, mapping.file_format, mapping.delimiter, cancel)?;
         let feeds = mapping.feeds();
         let (mapper, columns) = mapping.bind(source.columns(), &options.parameters).map_err(of_map)?;
         let (name, size_bytes) = (file.display().to_string(), source.size_bytes());

@@ -112,23 +112,24 @@ pub trait Rows: Send {
     fn read_bytes(&self) -> u64;
 }
 
-/// Opens a file. Only Parquet that is compressed as a whole takes long, as it is unpacked first; cancelling ends that.
+/// Opens a file that a flag of the command line names. Only Parquet that is compressed as a whole takes long, as it is unpacked first; cancelling ends that.
 ///
 /// # Errors
-/// When it cannot be read or is not what the mapping says, naming it.
+/// When it cannot be read or is of another format, naming flag and file.
 pub fn open(
+    flag: &str,
     path: &Path,
     format: FileFormat,
     delimiter: u8,
     cancel: &CancellationToken,
 ) -> Result<Box<dyn Source>> {
-    let named = |fault: String| Error::invalid(format!("--file {}: {fault}", path.display()));
+    let named = |fault: String| Error::invalid(format!("{flag} {}: {fault}", path.display()));
     Ok(match format {
-        FileFormat::Csv => Box::new(csv::open(files::stream(path)?, delimiter).map_err(named)?),
-        FileFormat::JsonLines => Box::new(json_lines::open(files::stream(path)?).map_err(named)?),
+        FileFormat::Csv => Box::new(csv::open(files::stream(flag, path)?, delimiter).map_err(named)?),
+        FileFormat::JsonLines => Box::new(json_lines::open(files::stream(flag, path)?).map_err(named)?),
         FileFormat::Parquet => {
             let size_bytes = std::fs::metadata(path).map_err(|error| named(error.to_string()))?.len();
-            Box::new(parquet::open(files::seekable(path, cancel)?, size_bytes).map_err(named)?)
+            Box::new(parquet::open(files::seekable(flag, path, cancel)?, size_bytes).map_err(named)?)
         }
     })
 }

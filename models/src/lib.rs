@@ -3,4 +3,5 @@
 //! What is computed here is pure: the same series and configuration give the same bytes, and no clock and no random number has a part in it.
 //! Reading and storing go through the ports of `domain`.
 
+pub mod backtest;
 pub mod forecast;

@@ -43,7 +43,7 @@ fn mapping(file_format: &str, lines: &str) -> String {
 /// The records of a file, or what was said against it: of its columns, or of a row.
 fn mapped(file: &Path, mapping: &str) -> Result<(Vec<MappedRecord>, LocalTimes), String> {
     let mapping = Mapping::parse(mapping).map_err(|error| error.to_string())?;
-    let source = open(file, mapping.file_format, mapping.delimiter, &CancellationToken::new())
+    let source = open("--file", file, mapping.file_format, mapping.delimiter, &CancellationToken::new())
         .map_err(|error| error.to_string())?;
     let (mut mapper, columns) =
         mapping.bind(source.columns(), &Parameters::new()).map_err(|error| error.to_string())?;

@@ -1,0 +1,314 @@
+//! `forecast backtest`: models over the last origins of any file of series, with the flags, definitions and JSON keys of the usual Python scripts.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use domain::{Error, ErrorKind, Result};
+use indicatif::ProgressBar;
+use ingest::source::{self, FileFormat, Row};
+use models::backtest::{
+    Candidate, Covariate, Evaluation, Frame, Frequency, LongTable, LongTableBuilder, ModelReport, Role,
+    Settings, Window, evaluate, windows, write_parquet,
+};
+use rustix::time::{ClockId, clock_gettime};
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+/// The columns that every file has.
+const KEY: [&str; 3] = ["unique_id", "ds", "y"];
+
+#[derive(Debug, Clone, Args, Serialize)]
+pub(crate) struct Backtest {
+    /// CSV, JSON lines or Parquet, plain, gzip or xz: unique_id, ds, y, and covariates that are known for the future unless flags say otherwise.
+    #[arg(long)]
+    input: PathBuf,
+    /// Where the report goes, as JSON.
+    #[arg(long)]
+    out: PathBuf,
+    /// Distance of two periods: h, D, W-MON to W-SUN, MS, or a whole number for periods that are steps.
+    #[arg(long)]
+    freq: Frequency,
+    /// Periods in a season.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    season: u32,
+    /// Periods ahead.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    horizon: u32,
+    /// Origins, a horizon apart; the last one lies a horizon before the end.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    windows: u32,
+    /// Models, with commas between.
+    #[arg(long, value_delimiter = ',', default_value = "SeasonalNaive,GroupMedian")]
+    models: Vec<String>,
+    /// Columns that are constant for each series: categories or numbers.
+    #[arg(long = "static", value_delimiter = ',')]
+    r#static: Vec<String>,
+    /// Columns that say what really came, like weather.
+    #[arg(long, value_delimiter = ',')]
+    oracle: Vec<String>,
+    /// Columns that are not read.
+    #[arg(long, value_delimiter = ',')]
+    ignore: Vec<String>,
+    /// The known column that is 0 where a series is closed: there each forecast is 0, and rows with 1 are measured a second time.
+    #[arg(long)]
+    mask: Option<String>,
+    /// Forecasts below 0 become 0.
+    #[arg(long)]
+    clip0: bool,
+    /// Rows that a series needs before an origin [default: two seasons, one where a season has more than 24 periods]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    min_train: Option<u32>,
+    /// Columns by which GroupMedian groups beside the season of the calendar.
+    #[arg(long, value_delimiter = ',')]
+    median_by: Vec<String>,
+    /// The last rows of each series that are left out, as if they had not happened yet: for choosing settings.
+    #[arg(long, default_value_t = 0)]
+    holdback: u32,
+    /// The first series only [default: all]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    max_series: Option<u32>,
+    /// Threads [default: one for each core]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1_024))]
+    jobs: Option<u16>,
+    /// Where every forecast goes, as Parquet.
+    #[arg(long)]
+    save_pred: Option<PathBuf>,
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    dataset: String,
+    config: &'a Backtest,
+    series: usize,
+    rows: usize,
+    missing: usize,
+    windows: Vec<WindowReport>,
+    models: BTreeMap<&'a str, ModelReport>,
+    load_and_split_s: f64,
+    total_s: f64,
+    env: Environment,
+}
+
+/// What a window is made of.
+#[derive(Serialize)]
+struct WindowReport {
+    series: usize,
+    train_rows: usize,
+    first: String,
+    last: String,
+    scale_zero: usize,
+}
+
+#[derive(Serialize)]
+struct Environment {
+    intellicartel: &'static str,
+    cores: usize,
+}
+
+/// Runs off the async threads for as long as it takes.
+pub(super) async fn run(args: Backtest, bar: ProgressBar) -> Result<()> {
+    let made = tokio::task::spawn_blocking(move || evaluate_all(&args, &bar)).await;
+    made.map_err(|error| Error::internal(format!("the backtest did not end: {error}")))?
+}
+
+fn evaluate_all(args: &Backtest, bar: &ProgressBar) -> Result<()> {
+    let begun = Instant::now();
+    let candidates = args.models.iter().map(|name| Candidate::named(name)).collect::<Result<Vec<_>>>()?;
+    bar.set_message("reading");
+    let mut table = read(args)?;
+    if let Some(most) = args.max_series {
+        table.keep_first(most as usize);
+    }
+    table.hold_back(args.holdback as usize);
+    let settings = args.settings(&table)?;
+    let windows = windows(&table, &settings)?;
+    let loaded = begun.elapsed();
+    bar.set_length((candidates.len() * windows.len()) as u64);
+    let mut evaluations: Vec<(&str, Evaluation)> = Vec::new();
+    for candidate in candidates {
+        bar.set_message(candidate.name());
+        evaluations.push((candidate.name(), evaluate(candidate, &windows, &cpu_time, &|| bar.inc(1))));
+    }
+    let report = Report {
+        dataset: args.input.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        config: args,
+        series: table.series.len(),
+        rows: table.series.iter().map(|series| series.y.len()).sum(),
+        missing: table.missing,
+        windows: windows.iter().map(WindowReport::of).collect(),
+        models: evaluations.iter().map(|(name, made)| (*name, made.report(&settings))).collect(),
+        load_and_split_s: loaded.as_secs_f64(),
+        total_s: begun.elapsed().as_secs_f64(),
+        env: Environment { intellicartel: env!("CARGO_PKG_VERSION"), cores: settings.jobs },
+    };
+    bar.finish_and_clear();
+    let text = serde_json::to_string_pretty(&report).map_err(|error| Error::internal(error.to_string()))?;
+    std::fs::write(&args.out, text + "\n").map_err(|error| unwritten("--out", &args.out, &error))?;
+    if let Some(path) = &args.save_pred {
+        let file = File::create(path).map_err(|error| unwritten("--save-pred", path, &error))?;
+        let frames: Vec<(&str, &[Frame])> =
+            evaluations.iter().map(|(name, made)| (*name, made.frames.as_slice())).collect();
+        write_parquet(file, &table, &frames)?;
+    }
+    print(&report)
+}
+
+impl Backtest {
+    fn settings(&self, table: &LongTable) -> Result<Settings> {
+        let position = |flag: &str, name: &String| {
+            table.covariate(name).ok_or_else(|| {
+                Error::invalid(format!("{flag} {name}: the column is not among the covariates that are read"))
+            })
+        };
+        let mask = self.mask.as_ref().map(|name| position("--mask", name)).transpose()?;
+        if let Some(mask) = mask
+            && table.covariates[mask].role != Role::Known
+        {
+            return Err(Error::invalid(
+                "--mask: name a column that is known for the future, neither --static nor --oracle",
+            ));
+        }
+        let season = self.season as usize;
+        let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Ok(Settings {
+            season,
+            horizon: self.horizon as usize,
+            windows: self.windows as usize,
+            min_train: self
+                .min_train
+                .map_or(if season <= 24 { 2 * season } else { season }, |rows| rows as usize),
+            clip0: self.clip0,
+            mask,
+            median_by: self
+                .median_by
+                .iter()
+                .map(|name| position("--median-by", name))
+                .collect::<Result<_>>()?,
+            jobs: self.jobs.map_or_else(cores, usize::from),
+        })
+    }
+
+    /// What the columns beyond the key are.
+    fn covariates(&self, columns: &[String]) -> Result<Vec<Covariate>> {
+        let flags = [("--static", &self.r#static), ("--oracle", &self.oracle), ("--ignore", &self.ignore)];
+        for (flag, names) in flags {
+            if let Some(name) =
+                names.iter().find(|name| !columns.contains(name) || KEY.contains(&name.as_str()))
+            {
+                let others: Vec<_> =
+                    columns.iter().map(String::as_str).filter(|column| !KEY.contains(column)).collect();
+                return Err(Error::invalid(format!(
+                    "{flag} {name}: the file's covariates are {}",
+                    others.join(", ")
+                )));
+            }
+        }
+        let read =
+            columns.iter().filter(|column| !KEY.contains(&column.as_str()) && !self.ignore.contains(column));
+        let role = |name: &String| match name {
+            _ if self.r#static.contains(name) => Role::Static,
+            _ if self.oracle.contains(name) => Role::Oracle,
+            _ => Role::Known,
+        };
+        Ok(read.map(|name| Covariate { name: name.clone(), role: role(name) }).collect())
+    }
+}
+
+fn read(args: &Backtest) -> Result<LongTable> {
+    let path = &args.input;
+    let named = |what: String| Error::invalid(format!("--input {}: {what}", path.display()));
+    let file = source::open("--input", path, format_of(path), b',', &CancellationToken::new())?;
+    let columns: Vec<String> = file.columns().list.iter().map(|column| column.name.clone()).collect();
+    if let Some(lacking) = KEY.into_iter().find(|name| !columns.iter().any(|column| column == name)) {
+        return Err(named(format!("has no column {lacking}; its columns are {}", columns.join(", "))));
+    }
+    let covariates = args.covariates(&columns)?;
+    let asked: Vec<String> = KEY
+        .into_iter()
+        .map(ToOwned::to_owned)
+        .chain(covariates.iter().map(|covariate| covariate.name.clone()))
+        .collect();
+    let count = asked.len();
+    let mut builder = LongTableBuilder::new(args.freq, covariates);
+    let mut rows = file.rows(&asked).map_err(named)?;
+    let mut row = Row::default();
+    while rows.read(&mut row).map_err(named)? {
+        let covariates = (KEY.len()..count).map(|column| row.text(column));
+        builder
+            .push(row.text(0), row.text(1), row.text(2), covariates)
+            .map_err(|error| named(error.to_string()))?;
+    }
+    builder.finish().map_err(|error| named(error.to_string()))
+}
+
+fn format_of(path: &Path) -> FileFormat {
+    let name = path.to_string_lossy().to_lowercase();
+    let is =
+        |ending: &str| ["", ".gz", ".xz"].iter().any(|packing| name.ends_with(&format!("{ending}{packing}")));
+    if is(".parquet") {
+        FileFormat::Parquet
+    } else if is(".jsonl") || is(".ndjson") {
+        FileFormat::JsonLines
+    } else {
+        FileFormat::Csv
+    }
+}
+
+fn cpu_time() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(
+        u64::try_from(time.tv_sec).unwrap_or_default(),
+        u32::try_from(time.tv_nsec).unwrap_or_default(),
+    )
+}
+
+fn unwritten(flag: &str, path: &Path, error: &std::io::Error) -> Error {
+    Error::new(ErrorKind::Unavailable, format!("{flag} {}: {error}", path.display()))
+}
+
+impl WindowReport {
+    fn of(window: &Window<'_>) -> Self {
+        let frequency = window.table.frequency;
+        let parts = || window.parts.iter();
+        let first = parts().map(|part| window.series(part).periods[part.known]).min();
+        let last =
+            parts().map(|part| window.series(part).periods[part.known + window.settings.horizon - 1]).max();
+        let shown = |period: Option<_>| period.map(|period| frequency.show(period)).unwrap_or_default();
+        Self {
+            series: window.parts.len(),
+            train_rows: parts().map(|part| part.known).sum(),
+            first: shown(first),
+            last: shown(last),
+            scale_zero: parts().filter(|part| part.scale.is_nan() || part.scale <= 0.0).count(),
+        }
+    }
+}
+
+/// The chief measures, as a table.
+fn print(report: &Report<'_>) -> Result<()> {
+    let figure = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.4}"));
+    let mut text = format!(
+        "{:<16} {:>8} {:>8} {:>8} {:>10} {:>8} {:>8} {:>8} {:>8} {:>8}\n",
+        "model", "MASE", "WAPE", "bias", "mean_bias", "SQL", "cov80", "cov95", "wall s", "CPU s"
+    );
+    for (name, model) in &report.models {
+        let all = &model.all;
+        let of = all.of_quantiles.as_ref();
+        text += &format!(
+            "{name:<16} {:>8} {:>8} {:>8} {:>10} {:>8} {:>8} {:>8} {:>8.2} {:>8.2}\n",
+            figure(all.mase),
+            figure(all.wape),
+            figure(all.bias),
+            figure(all.mean_bias),
+            figure(of.map(|of| of.sql)),
+            figure(of.map(|of| of.cov80)),
+            figure(of.map(|of| of.cov95)),
+            model.wall_s,
+            model.cpu_s
+        );
+    }
+    super::write(&text)
+}

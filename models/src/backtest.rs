@@ -1,0 +1,200 @@
+//! Rolling-origin evaluation of models on a long table, by the definitions of the field's usual Python scripts.
+//!
+//! The last `windows` origins lie a horizon apart; each series is cut at its own end. A series takes part in a window when it has `min_train` values
+//! before the origin. Models see the rows before it and, of the covariates known for the future, those behind it. Scales come from the rows before it.
+//!
+//! A missing value is nobody's forecast error: it is left out of every measure.
+
+mod group_median;
+mod period;
+mod predictions;
+mod score;
+mod seasonal_naive;
+mod table;
+mod window;
+
+use std::time::{Duration, Instant};
+
+use domain::{Error, Result};
+use serde::Serialize;
+
+pub use period::{Frequency, Period};
+pub use predictions::{Frame, write_parquet};
+pub use score::{Measures, measures};
+pub use table::{Covariate, LongSeries, LongTable, LongTableBuilder, Role};
+pub use window::{Part, Window};
+
+/// What is evaluated, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Periods in a season.
+    pub season: usize,
+    /// Periods ahead.
+    pub horizon: usize,
+    /// How many origins.
+    pub windows: usize,
+    /// Values that a series needs before an origin.
+    pub min_train: usize,
+    /// Whether forecasts below 0 become 0.
+    pub clip0: bool,
+    /// The covariate that is 0 where a series is closed: there each forecast is 0.
+    pub mask: Option<usize>,
+    /// The covariates by which [`group_median`] groups beside the season.
+    pub median_by: Vec<usize>,
+    /// Threads.
+    pub jobs: usize,
+}
+
+/// A model by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Candidate {
+    /// The last season again, with normal intervals from its errors.
+    SeasonalNaive,
+    /// The median of the series' own past in the same season of the calendar. It gives no intervals.
+    GroupMedian,
+}
+
+impl Candidate {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::SeasonalNaive, Self::GroupMedian];
+
+    /// Its name in reports.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::SeasonalNaive => "SeasonalNaive",
+            Self::GroupMedian => "GroupMedian",
+        }
+    }
+
+    /// The candidate of a name.
+    ///
+    /// # Errors
+    /// [`domain::ErrorKind::Invalid`] with the names that there are.
+    pub fn named(name: &str) -> Result<Self> {
+        Self::ALL.into_iter().find(|candidate| candidate.name() == name).ok_or_else(|| {
+            let names = Self::ALL.map(Self::name).join(", ");
+            Error::invalid(format!("there is no model `{name}`: give some of {names}"))
+        })
+    }
+
+    fn forecast(self, window: &Window<'_>) -> Vec<Answer> {
+        match self {
+            Self::SeasonalNaive => seasonal_naive::forecast(window),
+            Self::GroupMedian => group_median::forecast(window),
+        }
+    }
+}
+
+/// A series' forecast at an origin.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Answer {
+    /// Of each period ahead, the values at [`domain::forecast::QUANTILES_PER_MILLE`]; all empty but the median for a model without intervals.
+    pub quantiles: [Vec<f64>; 11],
+    /// The mean of each period ahead; empty for a model that has none.
+    pub mean: Vec<f64>,
+}
+
+/// What a model did in all windows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Evaluation {
+    /// Its forecasts, one frame for each window.
+    pub frames: Vec<Frame>,
+    /// Wall time of fit and predict.
+    pub wall: Duration,
+    /// CPU time of fit and predict.
+    pub cpu: Duration,
+}
+
+/// The measures of a model as they are reported.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ModelReport {
+    /// Over all rows.
+    #[serde(flatten)]
+    pub all: Measures,
+    /// Seconds of fit and predict, summed over the windows.
+    pub wall_s: f64,
+    /// CPU seconds of fit and predict.
+    pub cpu_s: f64,
+    /// Over the rows on which a series is open; none without a mask.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub active: Option<Measures>,
+    /// The chief measures of each window; none of a single one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub windows: Vec<WindowMeasures>,
+}
+
+/// The chief measures of a window.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+#[expect(missing_docs, reason = "they are those of `Measures`")]
+pub struct WindowMeasures {
+    pub mase: Option<f64>,
+    pub wape: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sql: Option<f64>,
+    #[serde(rename = "bias")]
+    pub bias: Option<f64>,
+}
+
+/// The windows of a table.
+///
+/// # Errors
+/// [`domain::ErrorKind::Invalid`] when no series is long enough for any of them.
+pub fn windows<'a>(table: &'a LongTable, settings: &'a Settings) -> Result<Vec<Window<'a>>> {
+    let windows: Vec<_> = (0..settings.windows).map(|number| Window::new(table, settings, number)).collect();
+    if windows.iter().all(|window| window.parts.is_empty()) {
+        let needed = settings.min_train + settings.horizon;
+        let longest = table.series.iter().map(|series| series.y.len()).max().unwrap_or_default();
+        return Err(Error::invalid(format!(
+            "no series is long enough: {needed} periods are needed (--min-train and --horizon), the longest has {longest}"
+        )));
+    }
+    Ok(windows)
+}
+
+/// Forecasts every window. `cpu_time` tells the CPU time of the process so far; `done` hears of each window.
+pub fn evaluate(
+    candidate: Candidate,
+    windows: &[Window<'_>],
+    cpu_time: &dyn Fn() -> Duration,
+    done: &dyn Fn(),
+) -> Evaluation {
+    let (mut frames, mut wall, mut cpu) = (Vec::new(), Duration::ZERO, Duration::ZERO);
+    for window in windows {
+        let (begun, cpu_before) = (Instant::now(), cpu_time());
+        let answers = candidate.forecast(window);
+        wall += begun.elapsed();
+        cpu += cpu_time().saturating_sub(cpu_before);
+        frames.push(Frame::new(window, answers));
+        done();
+    }
+    Evaluation { frames, wall, cpu }
+}
+
+impl Evaluation {
+    /// Its measures.
+    #[must_use]
+    pub fn report(&self, settings: &Settings) -> ModelReport {
+        let of_window = |frame: &Frame| {
+            let of = measures(std::slice::from_ref(frame), false);
+            WindowMeasures {
+                mase: of.mase,
+                wape: of.wape,
+                sql: of.of_quantiles.map(|of| of.sql),
+                bias: of.bias,
+            }
+        };
+        ModelReport {
+            all: measures(&self.frames, false),
+            wall_s: self.wall.as_secs_f64(),
+            cpu_s: self.cpu.as_secs_f64(),
+            active: settings.mask.map(|_| measures(&self.frames, true)),
+            windows: if self.frames.len() > 1 {
+                self.frames.iter().map(of_window).collect()
+            } else {
+                Vec::new()
+            },
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Periods and how far they lie apart, in pandas' words.
+
+use std::fmt;
+use std::str::FromStr;
+
+use chrono::{DateTime, Datelike, Months, NaiveDate, NaiveDateTime, TimeDelta, Weekday};
+use domain::Error;
+
+/// A period: a step, or the microseconds from 1970 to its beginning.
+pub type Period = i64;
+
+/// The distance of two neighbouring periods.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Frequency {
+    /// Whole numbers, so far apart.
+    Steps(i64),
+    /// Hours.
+    Hourly,
+    /// Days.
+    Daily,
+    /// Weeks, named by a day of theirs.
+    Weekly(Weekday),
+    /// Months, by their first days.
+    MonthStart,
+}
+
+const DAY: i64 = 86_400_000_000;
+
+const WEEKDAYS: [(&str, Weekday); 7] = [
+    ("W-MON", Weekday::Mon),
+    ("W-TUE", Weekday::Tue),
+    ("W-WED", Weekday::Wed),
+    ("W-THU", Weekday::Thu),
+    ("W-FRI", Weekday::Fri),
+    ("W-SAT", Weekday::Sat),
+    ("W-SUN", Weekday::Sun),
+];
+
+impl FromStr for Frequency {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        if let Ok(steps @ 1..) = text.parse() {
+            return Ok(Self::Steps(steps));
+        }
+        let weekly = WEEKDAYS.into_iter().find(|(name, _)| *name == text);
+        match (text, weekly) {
+            ("h" | "H", _) => Ok(Self::Hourly),
+            ("D", _) => Ok(Self::Daily),
+            ("W", _) => Ok(Self::Weekly(Weekday::Sun)),
+            (_, Some((_, day))) => Ok(Self::Weekly(day)),
+            ("MS", _) => Ok(Self::MonthStart),
+            _ => Err(Error::invalid(format!(
+                "`{text}` is no frequency: give h, D, W-MON to W-SUN, MS, or a whole number for periods that are steps"
+            ))),
+        }
+    }
+}
+
+impl fmt::Display for Frequency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Steps(steps) => write!(f, "{steps}"),
+            Self::Hourly => f.write_str("h"),
+            Self::Daily => f.write_str("D"),
+            Self::Weekly(day) => {
+                let name = WEEKDAYS.iter().find(|(_, of)| of == day).map_or("W", |(name, _)| name);
+                f.write_str(name)
+            }
+            Self::MonthStart => f.write_str("MS"),
+        }
+    }
+}
+
+impl Frequency {
+    /// The period that a text names.
+    ///
+    /// # Errors
+    /// What is expected.
+    pub fn parse(self, text: &str) -> Result<Period, String> {
+        if let Self::Steps(_) = self {
+            return text.parse().map_err(|_| format!("`{text}` is no whole number, as --freq {self} says"));
+        }
+        let date =
+            NaiveDate::parse_from_str(text, "%Y-%m-%d").ok().and_then(|date| date.and_hms_opt(0, 0, 0));
+        let time = || {
+            ["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f"]
+                .iter()
+                .find_map(|form| NaiveDateTime::parse_from_str(text, form).ok())
+        };
+        let instant = || DateTime::parse_from_rfc3339(text).ok().map(|instant| instant.naive_utc());
+        let at = date.or_else(time).or_else(instant);
+        at.map(|at| at.and_utc().timestamp_micros()).ok_or_else(|| {
+            format!("`{text}` is no date; write it like 2024-12-31, or with a time like 2024-12-31 23:00:00")
+        })
+    }
+
+    /// The next period.
+    #[must_use]
+    pub fn after(self, period: Period) -> Period {
+        match self {
+            Self::Steps(steps) => period.saturating_add(steps),
+            Self::Hourly => period + DAY / 24,
+            Self::Daily => period + DAY,
+            Self::Weekly(_) => period + 7 * DAY,
+            Self::MonthStart => {
+                let next = time_of(period).and_then(|at| at.checked_add_months(Months::new(1)));
+                next.map_or(period + 31 * DAY, |next| next.and_utc().timestamp_micros())
+            }
+        }
+    }
+
+    /// As text: a step, a date, or a date and a time.
+    #[must_use]
+    pub fn show(self, period: Period) -> String {
+        match (self, time_of(period)) {
+            (Self::Steps(_), _) | (_, None) => period.to_string(),
+            (_, Some(at)) if period.rem_euclid(DAY) == 0 => at.date().to_string(),
+            (_, Some(at)) => at.to_string(),
+        }
+    }
+
+    /// The place of a period in its season of the calendar: the weekday of a day (Monday is 0), else the ISO week; of steps there is none.
+    #[must_use]
+    pub fn season_of(self, period: Period) -> Option<u32> {
+        match self {
+            Self::Steps(_) => None,
+            Self::Daily => time_of(period).map(|at| at.weekday().num_days_from_monday()),
+            _ => time_of(period).map(|at| at.iso_week().week()),
+        }
+    }
+}
+
+/// The wall time of a period.
+fn time_of(period: Period) -> Option<NaiveDateTime> {
+    DateTime::UNIX_EPOCH.naive_utc().checked_add_signed(TimeDelta::microseconds(period))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn periods_are_read_shown_and_followed_by_the_next() {
+        for (frequency, text, next, season) in [
+            ("D", "2024-02-28", "2024-02-29", Some(2)),
+            ("h", "2024-12-31 23:00:00", "2025-01-01", Some(1)),
+            ("W-MON", "2024-12-30", "2025-01-06", Some(1)),
+            ("MS", "2024-12-01", "2025-01-01", Some(48)),
+            ("2", "7", "9", None),
+        ] {
+            let frequency: Frequency = frequency.parse().expect("a frequency");
+            let period = frequency.parse(text).expect("a period");
+            assert_eq!((frequency.show(period).as_str(), frequency.season_of(period)), (text, season));
+            assert_eq!(frequency.show(frequency.after(period)), next);
+            assert_eq!(frequency.to_string().parse::<Frequency>().expect("a frequency"), frequency);
+        }
+        let zoned = Frequency::Hourly.parse("2024-12-31T23:00:00Z");
+        assert_eq!(zoned, Frequency::Hourly.parse("2024-12-31 23:00:00"));
+        assert!(
+            "5min".parse::<Frequency>().is_err()
+                && "0".parse::<Frequency>().is_err()
+                && "-1".parse::<Frequency>().is_err()
+        );
+    }
+}

@@ -1,0 +1,76 @@
+//! One origin of an evaluation.
+
+use super::{LongSeries, LongTable, Settings};
+
+/// The rows that lie before and behind an origin, of the series that are long enough.
+#[derive(Debug, Clone)]
+pub struct Window<'a> {
+    /// All series, with all their rows.
+    pub table: &'a LongTable,
+    /// How it is evaluated.
+    pub settings: &'a Settings,
+    /// Its number; 0 is the earliest.
+    pub number: usize,
+    /// The series that take part, in the order of the table.
+    pub parts: Vec<Part>,
+}
+
+/// A series in a window.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Part {
+    /// Which of the table's series.
+    pub series: usize,
+    /// How many rows lie before the origin.
+    pub known: usize,
+    /// Mean absolute error of the seasonal naive forecast inside the known rows, by a lag of one where they are no longer than a season; NaN for a single row.
+    pub scale: f64,
+}
+
+impl<'a> Window<'a> {
+    /// The window of a number.
+    pub(super) fn new(table: &'a LongTable, settings: &'a Settings, number: usize) -> Self {
+        let behind = settings.horizon * (settings.windows - number);
+        let part = |(at, series): (usize, &LongSeries)| {
+            let known =
+                series.y.len().checked_sub(behind).filter(|known| *known >= settings.min_train.max(1))?;
+            Some(Part { series: at, known, scale: naive_error(&series.y[..known], settings.season) })
+        };
+        let parts = table.series.iter().enumerate().filter_map(part).collect();
+        Self { table, settings, number, parts }
+    }
+
+    /// The series of a part.
+    #[must_use]
+    pub fn series(&self, part: &Part) -> &'a LongSeries {
+        &self.table.series[part.series]
+    }
+
+    /// Asks each part on as many threads as are set; answers in their order.
+    pub(super) fn map<T: Send>(&self, of: impl Fn(&Part) -> T + Sync) -> Vec<T> {
+        let share = self.parts.len().div_ceil(self.settings.jobs.max(1)).max(1);
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = self
+                .parts
+                .chunks(share)
+                .map(|parts| scope.spawn(|| parts.iter().map(&of).collect::<Vec<T>>()))
+                .collect();
+            let joined = threads.into_iter().flat_map(|thread| match thread.join() {
+                Ok(answers) => answers,
+                Err(panic) => std::panic::resume_unwind(panic),
+            });
+            joined.collect()
+        })
+    }
+}
+
+fn naive_error(known: &[f64], season: usize) -> f64 {
+    let lag = if known.len() > season { season } else { 1 };
+    let errors = known
+        .iter()
+        .skip(lag)
+        .zip(known)
+        .map(|(y, before)| (y - before).abs())
+        .filter(|error| error.is_finite());
+    let (sum, count) = errors.fold((0.0, 0_usize), |(sum, count), error| (sum + error, count + 1));
+    sum / count as f64
+}

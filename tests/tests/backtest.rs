@@ -1,0 +1,275 @@
+//! `forecast backtest` beside the rivals' own script: the same definitions give the same figures, and files that cannot be measured are told why.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::{Map, Value};
+use tests::process::Process;
+use tests::service;
+use tests::world::{PATIENCE, World};
+
+/// The rivals' script with its files of series and its results, if this machine has them.
+fn peers() -> Option<PathBuf> {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/peers");
+    let peers = std::env::var_os("INTELLICARTEL_PEERS").map_or(beside, PathBuf::from);
+    peers.join("peers.py").exists().then_some(peers)
+}
+
+/// As the rivals were measured.
+const SETS: [(&str, &[&str]); 3] = [
+    (
+        "rossmann_daily",
+        &[
+            "--freq",
+            "D",
+            "--season",
+            "7",
+            "--horizon",
+            "42",
+            "--windows",
+            "3",
+            "--mask",
+            "open",
+            "--clip0",
+            "--median-by",
+            "promo",
+            "--static",
+            "store_type,assortment,promo2,state",
+            "--oracle",
+            "temp_mean,temp_max,precip_mm,wind_mean,cloud",
+            "--ignore",
+            "search_trend",
+        ],
+    ),
+    (
+        "uci_daily_top200",
+        &[
+            "--freq",
+            "D",
+            "--season",
+            "7",
+            "--horizon",
+            "28",
+            "--windows",
+            "3",
+            "--clip0",
+            "--min-train",
+            "56",
+            "--static",
+            "price_median",
+        ],
+    ),
+    (
+        "uci_weekly_top200",
+        &[
+            "--freq",
+            "W-MON",
+            "--season",
+            "52",
+            "--horizon",
+            "8",
+            "--windows",
+            "2",
+            "--clip0",
+            "--min-train",
+            "26",
+            "--static",
+            "price_median",
+        ],
+    ),
+];
+
+#[test]
+fn measures_are_those_of_the_rivals_script() {
+    let Some(peers) = peers() else {
+        eprintln!("skipped: there is no ../shared/peers; INTELLICARTEL_PEERS may name the folder");
+        return;
+    };
+    let world = World::on_folder();
+    for (name, arguments) in SETS {
+        let input = peers.join(format!("series/{name}.csv.gz"));
+        let (out, saved) = (world.path("report.json"), world.path("forecasts.parquet"));
+        let text = |path: &Path| path.to_string_lossy().into_owned();
+        let paths = [text(&input), text(&out), text(&saved)];
+        let command = [
+            "forecast",
+            "backtest",
+            "--input",
+            &paths[0],
+            "--out",
+            &paths[1],
+            "--save-pred",
+            &paths[2],
+            "--models",
+            "SeasonalNaive,GroupMedian",
+        ];
+        let table = world.run(&[&command, arguments].concat()).expect_success().stdout;
+        eprintln!("{name}\n{table}");
+        let report = json_of(&out);
+        let theirs = scores(&world, &peers, &saved);
+        let measured = json_of(&peers.join(format!("results/{name}.json")));
+        for model in ["SeasonalNaive", "GroupMedian"] {
+            let ours = &report["models"][model];
+            assert_same(&format!("{name}, {model}"), ours, theirs[model].as_object().expect("measures"));
+            let rival = measured["models"][model].as_object().expect("measures").clone();
+            let is_measure =
+                |key: &str| !key.ends_with("_s") && !["timing_repeats", "windows"].contains(&key);
+            assert_same(
+                &format!("{name}, {model} as it was measured"),
+                ours,
+                &rival.into_iter().filter(|(key, _)| is_measure(key)).collect(),
+            );
+            let windows =
+                |report: &Value| report["models"][model]["windows"].as_array().cloned().unwrap_or_default();
+            assert_eq!(windows(&report).len(), windows(&measured).len());
+            for (ours, theirs) in windows(&report).iter().zip(windows(&measured)) {
+                assert_same(
+                    &format!("a window of {name}, {model}"),
+                    ours,
+                    theirs.as_object().expect("measures"),
+                );
+            }
+        }
+        for key in ["series", "rows"] {
+            assert_eq!(report[key], measured[key], "{name}: {key}");
+        }
+        assert!(
+            report["models"]["SeasonalNaive"]["cov95"].is_f64()
+                && report["models"]["SeasonalNaive"]["mean_bias"].is_f64()
+        );
+        assert!(report["models"]["GroupMedian"]["SQL"].is_null());
+    }
+}
+
+fn json_of(path: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(path).expect("a report")).expect("JSON")
+}
+
+/// What the rivals' script says of forecasts.
+fn scores(world: &World, peers: &Path, saved: &Path) -> Value {
+    let mut command = Command::new(service("INTELLICARTEL_PYTHON"));
+    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("python/score_backtest.py")).arg(peers).arg(saved);
+    command.env("PYTHONDONTWRITEBYTECODE", "1");
+    let finished = Process::start(command, &world.path("")).finish(PATIENCE).expect_success();
+    serde_json::from_str(&finished.stdout).expect("the script prints JSON")
+}
+
+/// Asserts that every figure of theirs is among ours, to 1e-6 of it or of one.
+fn assert_same(whose: &str, ours: &Value, theirs: &Map<String, Value>) {
+    for (key, their) in theirs {
+        let our = &ours[key];
+        if let Some(theirs) = their.as_object() {
+            assert_same(&format!("{whose}, {key}"), our, theirs);
+            continue;
+        }
+        let (our, their) = (our.as_f64(), their.as_f64());
+        let near =
+            our.zip(their).is_some_and(|(our, their)| (our - their).abs() <= 1e-6 * their.abs().max(1.0));
+        assert!(near, "{whose}, {key}: {our:?} is not {their:?}");
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_measured_is_told_why() {
+    let world = World::on_folder();
+    let input = world.path("series.csv");
+    let text = input.to_string_lossy().into_owned();
+    let out = world.path("report.json").to_string_lossy().into_owned();
+    let told = |content: &str, more: &[&str], words: &[&str]| {
+        std::fs::write(&input, content).expect("a file");
+        let command = [
+            "forecast",
+            "backtest",
+            "--input",
+            &text,
+            "--out",
+            &out,
+            "--freq",
+            "D",
+            "--season",
+            "7",
+            "--horizon",
+            "1",
+        ];
+        let _refused = world.run(&[&command, more].concat()).expect_failure(words);
+    };
+    let days = "unique_id,ds,y,open\na,2024-01-01,1,1\na,2024-01-02,2,1\n";
+    told(days, &[], &["no series is long enough", "15 periods are needed", "the longest has 2"]);
+    told(days, &["--models", "Oracle"], &["there is no model `Oracle`", "SeasonalNaive, GroupMedian"]);
+    told(days, &["--mask", "opened"], &["--mask opened"]);
+    told(days, &["--ignore", "weather"], &["--ignore weather", "open"]);
+    told(days, &["--freq", "5min"], &["`5min` is no frequency", "W-MON"]);
+    told("unique_id,ds\na,2024-01-01\n", &[], &["--input", "has no column y"]);
+    told(
+        "unique_id,ds,y\na,2024-01-01,1\na,2024-01-01,2\n",
+        &[],
+        &["--input", "series `a`", "2024-01-01 twice"],
+    );
+    told("unique_id,ds,y\na,2024-01-01,one\n", &[], &["--input", "row 1, y: `one` is no number"]);
+    std::fs::remove_file(&input).expect("the file goes");
+    let command = [
+        "forecast",
+        "backtest",
+        "--input",
+        &text,
+        "--out",
+        &out,
+        "--freq",
+        "D",
+        "--season",
+        "7",
+        "--horizon",
+        "1",
+    ];
+    let _refused = world.run(&command).expect_failure(&["--input", "series.csv"]);
+    assert!(!Path::new(&out).exists(), "a report of nothing");
+}
+
+/// Constants, zeros, gaps, infinities and a spike of 1e9: each has finite forecasts, and what is missing is nobody's error.
+#[test]
+fn broken_series_have_finite_forecasts() {
+    let world = World::on_folder();
+    let (input, out) = (world.path("series.csv"), world.path("report.json"));
+    let mut text = "unique_id,ds,y\n".to_owned();
+    for day in 1..=28 {
+        let date = format!("2024-02-{day:02}");
+        for (id, y) in [
+            ("constant", "5"),
+            ("zero", "0"),
+            ("infinite", "inf"),
+            ("spiked", if day == 9 { "1e9" } else { "1" }),
+        ] {
+            text += &format!("{id},{date},{y}\n");
+        }
+        if day % 3 == 0 {
+            text += &format!("gappy,{date},{day}\n");
+        }
+    }
+    std::fs::write(&input, text).expect("a file");
+    let paths = [&input, &out].map(|path| path.to_string_lossy().into_owned());
+    let command = [
+        "forecast",
+        "backtest",
+        "--input",
+        &paths[0],
+        "--out",
+        &paths[1],
+        "--freq",
+        "D",
+        "--season",
+        "7",
+        "--horizon",
+        "3",
+    ];
+    let _told = world.run(&command).expect_success();
+    let report = json_of(&out);
+    // Of the last three days of February, the gappy series ends on one that is a day of its own.
+    assert_eq!((report["series"].as_u64(), report["missing"].as_u64()), (Some(5), Some(28 + 16)));
+    for model in ["SeasonalNaive", "GroupMedian"] {
+        let measures = &report["models"][model];
+        for key in ["MASE", "WAPE", "sMAPE", "bias", "RMSE"] {
+            assert!(measures[key].is_f64(), "{model}, {key}: {measures}");
+        }
+        assert_eq!(measures["n_points"], 3 * 3 + 1, "{model}");
+    }
+}
