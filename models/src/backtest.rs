@@ -20,7 +20,7 @@ use serde::Serialize;
 
 pub use period::{Frequency, Period};
 pub use predictions::{Frame, write_parquet};
-pub use score::{Measures, measures};
+pub use score::{Measures, QuantileMeasures, measures};
 pub use table::{Covariate, LongSeries, LongTable, LongTableBuilder, Role};
 pub use window::{Part, Window};
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::{Map, Value};
-use tests::process::Process;
+use tests::process::{Finished, Process};
 use tests::service;
 use tests::world::{PATIENCE, World};
 
@@ -16,68 +16,29 @@ fn peers() -> Option<PathBuf> {
 }
 
 /// As the rivals were measured.
-const SETS: [(&str, &[&str]); 3] = [
+const SETS: [(&str, &str); 3] = [
     (
         "rossmann_daily",
-        &[
-            "--freq",
-            "D",
-            "--season",
-            "7",
-            "--horizon",
-            "42",
-            "--windows",
-            "3",
-            "--mask",
-            "open",
-            "--clip0",
-            "--median-by",
-            "promo",
-            "--static",
-            "store_type,assortment,promo2,state",
-            "--oracle",
-            "temp_mean,temp_max,precip_mm,wind_mean,cloud",
-            "--ignore",
-            "search_trend",
-        ],
+        "--freq D --season 7 --horizon 42 --windows 3 --mask open --clip0 --median-by promo --static store_type,assortment,promo2,state \
+         --oracle temp_mean,temp_max,precip_mm,wind_mean,cloud --ignore search_trend",
     ),
     (
         "uci_daily_top200",
-        &[
-            "--freq",
-            "D",
-            "--season",
-            "7",
-            "--horizon",
-            "28",
-            "--windows",
-            "3",
-            "--clip0",
-            "--min-train",
-            "56",
-            "--static",
-            "price_median",
-        ],
+        "--freq D --season 7 --horizon 28 --windows 3 --clip0 --min-train 56 --static price_median",
     ),
     (
         "uci_weekly_top200",
-        &[
-            "--freq",
-            "W-MON",
-            "--season",
-            "52",
-            "--horizon",
-            "8",
-            "--windows",
-            "2",
-            "--clip0",
-            "--min-train",
-            "26",
-            "--static",
-            "price_median",
-        ],
+        "--freq W-MON --season 52 --horizon 8 --windows 2 --clip0 --min-train 26 --static price_median",
     ),
 ];
+
+/// The command on a file, which writes its report into another.
+fn backtest(input: &Path, out: &Path, arguments: &str) -> Vec<String> {
+    let paths =
+        ["--input".as_ref(), input, "--out".as_ref(), out].map(|text| text.to_string_lossy().into_owned());
+    let texts = |text: &str| text.split_whitespace().map(ToOwned::to_owned).collect::<Vec<_>>();
+    [texts("forecast backtest"), paths.to_vec(), texts(arguments)].concat()
+}
 
 #[test]
 fn measures_are_those_of_the_rivals_script() {
@@ -89,21 +50,9 @@ fn measures_are_those_of_the_rivals_script() {
     for (name, arguments) in SETS {
         let input = peers.join(format!("series/{name}.csv.gz"));
         let (out, saved) = (world.path("report.json"), world.path("forecasts.parquet"));
-        let text = |path: &Path| path.to_string_lossy().into_owned();
-        let paths = [text(&input), text(&out), text(&saved)];
-        let command = [
-            "forecast",
-            "backtest",
-            "--input",
-            &paths[0],
-            "--out",
-            &paths[1],
-            "--save-pred",
-            &paths[2],
-            "--models",
-            "SeasonalNaive,GroupMedian",
-        ];
-        let table = world.run(&[&command, arguments].concat()).expect_success().stdout;
+        let mut command = backtest(&input, &out, &format!("--models SeasonalNaive,GroupMedian {arguments}"));
+        command.extend(["--save-pred".to_owned(), saved.to_string_lossy().into_owned()]);
+        let table = run(&world, &command).expect_success().stdout;
         eprintln!("{name}\n{table}");
         let report = json_of(&out);
         let theirs = scores(&world, &peers, &saved);
@@ -141,6 +90,10 @@ fn measures_are_those_of_the_rivals_script() {
     }
 }
 
+fn run(world: &World, command: &[String]) -> Finished {
+    world.run(&command.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
 fn json_of(path: &Path) -> Value {
     serde_json::from_slice(&std::fs::read(path).expect("a report")).expect("JSON")
 }
@@ -172,57 +125,30 @@ fn assert_same(whose: &str, ours: &Value, theirs: &Map<String, Value>) {
 #[test]
 fn a_file_that_cannot_be_measured_is_told_why() {
     let world = World::on_folder();
-    let input = world.path("series.csv");
-    let text = input.to_string_lossy().into_owned();
-    let out = world.path("report.json").to_string_lossy().into_owned();
-    let told = |content: &str, more: &[&str], words: &[&str]| {
+    let (input, out) = (world.path("series.csv"), world.path("report.json"));
+    let told = |content: &str, more: &str, words: &[&str]| {
         std::fs::write(&input, content).expect("a file");
-        let command = [
-            "forecast",
-            "backtest",
-            "--input",
-            &text,
-            "--out",
-            &out,
-            "--freq",
-            "D",
-            "--season",
-            "7",
-            "--horizon",
-            "1",
-        ];
-        let _refused = world.run(&[&command, more].concat()).expect_failure(words);
+        let more = if more.contains("--freq") { more.to_owned() } else { format!("--freq D {more}") };
+        let command = backtest(&input, &out, &format!("--season 7 --horizon 1 {more}"));
+        let _refused = run(&world, &command).expect_failure(words);
     };
     let days = "unique_id,ds,y,open\na,2024-01-01,1,1\na,2024-01-02,2,1\n";
-    told(days, &[], &["no series is long enough", "15 periods are needed", "the longest has 2"]);
-    told(days, &["--models", "Oracle"], &["there is no model `Oracle`", "SeasonalNaive, GroupMedian"]);
-    told(days, &["--mask", "opened"], &["--mask opened"]);
-    told(days, &["--ignore", "weather"], &["--ignore weather", "open"]);
-    told(days, &["--freq", "5min"], &["`5min` is no frequency", "W-MON"]);
-    told("unique_id,ds\na,2024-01-01\n", &[], &["--input", "has no column y"]);
+    told(days, "", &["no series is long enough", "15 periods are needed", "the longest has 2"]);
+    told(days, "--models Oracle", &["there is no model `Oracle`", "SeasonalNaive, GroupMedian"]);
+    told(days, "--mask opened", &["--mask opened"]);
+    told(days, "--ignore weather", &["--ignore weather", "open"]);
+    told(days, "--freq 5min", &["`5min` is no frequency", "W-MON"]);
+    told("unique_id,ds\na,2024-01-01\n", "", &["--input", "has no column y"]);
     told(
         "unique_id,ds,y\na,2024-01-01,1\na,2024-01-01,2\n",
-        &[],
+        "",
         &["--input", "series `a`", "2024-01-01 twice"],
     );
-    told("unique_id,ds,y\na,2024-01-01,one\n", &[], &["--input", "row 1, y: `one` is no number"]);
+    told("unique_id,ds,y\na,2024-01-01,one\n", "", &["--input", "row 1, y: `one` is no number"]);
     std::fs::remove_file(&input).expect("the file goes");
-    let command = [
-        "forecast",
-        "backtest",
-        "--input",
-        &text,
-        "--out",
-        &out,
-        "--freq",
-        "D",
-        "--season",
-        "7",
-        "--horizon",
-        "1",
-    ];
-    let _refused = world.run(&command).expect_failure(&["--input", "series.csv"]);
-    assert!(!Path::new(&out).exists(), "a report of nothing");
+    let command = backtest(&input, &out, "--freq D --season 7 --horizon 1");
+    let _refused = run(&world, &command).expect_failure(&["--input", "series.csv"]);
+    assert!(!out.exists(), "a report of nothing");
 }
 
 /// Constants, zeros, gaps, infinities and a spike of 1e9: each has finite forecasts, and what is missing is nobody's error.
@@ -246,22 +172,7 @@ fn broken_series_have_finite_forecasts() {
         }
     }
     std::fs::write(&input, text).expect("a file");
-    let paths = [&input, &out].map(|path| path.to_string_lossy().into_owned());
-    let command = [
-        "forecast",
-        "backtest",
-        "--input",
-        &paths[0],
-        "--out",
-        &paths[1],
-        "--freq",
-        "D",
-        "--season",
-        "7",
-        "--horizon",
-        "3",
-    ];
-    let _told = world.run(&command).expect_success();
+    let _told = run(&world, &backtest(&input, &out, "--freq D --season 7 --horizon 3")).expect_success();
     let report = json_of(&out);
     // Of the last three days of February, the gappy series ends on one that is a day of its own.
     assert_eq!((report["series"].as_u64(), report["missing"].as_u64()), (Some(5), Some(28 + 16)));

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use clap::Args;
+use cpu_time::ProcessTime;
 use domain::{Error, ErrorKind, Result};
 use indicatif::ProgressBar;
 use ingest::source::{self, FileFormat, Row};
@@ -13,7 +14,6 @@ use models::backtest::{
     Candidate, Covariate, Evaluation, Frame, Frequency, LongTable, LongTableBuilder, ModelReport, Role,
     Settings, Window, evaluate, windows, write_parquet,
 };
-use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
@@ -130,7 +130,10 @@ fn evaluate_all(args: &Backtest, bar: &ProgressBar) -> Result<()> {
     let mut evaluations: Vec<(&str, Evaluation)> = Vec::new();
     for candidate in candidates {
         bar.set_message(candidate.name());
-        evaluations.push((candidate.name(), evaluate(candidate, &windows, &cpu_time, &|| bar.inc(1))));
+        evaluations.push((
+            candidate.name(),
+            evaluate(candidate, &windows, &|| ProcessTime::now().as_duration(), &|| bar.inc(1)),
+        ));
     }
     let report = Report {
         dataset: args.input.file_name().unwrap_or_default().to_string_lossy().into_owned(),
@@ -255,14 +258,6 @@ fn format_of(path: &Path) -> FileFormat {
     } else {
         FileFormat::Csv
     }
-}
-
-fn cpu_time() -> Duration {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    Duration::new(
-        u64::try_from(time.tv_sec).unwrap_or_default(),
-        u32::try_from(time.tv_nsec).unwrap_or_default(),
-    )
 }
 
 fn unwritten(flag: &str, path: &Path, error: &std::io::Error) -> Error {

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use chrono::{DateTime, Datelike, Months, NaiveDate, NaiveDateTime, TimeDelta, Weekday};
 use domain::Error;
+use serde::{Serialize, Serializer};
 
 /// A period: a step, or the microseconds from 1970 to its beginning.
 pub type Period = i64;
@@ -69,6 +70,12 @@ impl fmt::Display for Frequency {
             }
             Self::MonthStart => f.write_str("MS"),
         }
+    }
+}
+
+impl Serialize for Frequency {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 
