@@ -5,6 +5,7 @@
 //!
 //! A missing value is nobody's forecast error: it is left out of every measure.
 
+mod ets;
 mod group_median;
 mod period;
 mod predictions;
@@ -50,19 +51,22 @@ pub struct Settings {
 pub enum Candidate {
     /// The last season again, with normal intervals from its errors.
     SeasonalNaive,
+    /// Seasonal exponential smoothing ([`crate::classical::ets`]), with normal intervals.
+    Ets,
     /// The median of the series' own past in the same season of the calendar. It gives no intervals.
     GroupMedian,
 }
 
 impl Candidate {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::SeasonalNaive, Self::GroupMedian];
+    pub const ALL: [Self; 3] = [Self::SeasonalNaive, Self::Ets, Self::GroupMedian];
 
     /// Its name in reports.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::SeasonalNaive => "SeasonalNaive",
+            Self::Ets => "ETS",
             Self::GroupMedian => "GroupMedian",
         }
     }
@@ -81,6 +85,7 @@ impl Candidate {
     fn forecast(self, window: &Window<'_>) -> Vec<Answer> {
         match self {
             Self::SeasonalNaive => seasonal_naive::forecast(window),
+            Self::Ets => ets::forecast(window),
             Self::GroupMedian => group_median::forecast(window),
         }
     }

@@ -4,4 +4,5 @@
 //! Reading and storing go through the ports of `domain`.
 
 pub mod backtest;
+pub mod classical;
 pub mod forecast;

@@ -134,7 +134,7 @@ fn a_file_that_cannot_be_measured_is_told_why() {
     };
     let days = "unique_id,ds,y,open\na,2024-01-01,1,1\na,2024-01-02,2,1\n";
     told(days, "", &["no series is long enough", "15 periods are needed", "the longest has 2"]);
-    told(days, "--models Oracle", &["there is no model `Oracle`", "SeasonalNaive, GroupMedian"]);
+    told(days, "--models Oracle", &["there is no model `Oracle`", "SeasonalNaive, ETS, GroupMedian"]);
     told(days, "--mask opened", &["--mask opened"]);
     told(days, "--ignore weather", &["--ignore weather", "open"]);
     told(days, "--freq 5min", &["`5min` is no frequency", "W-MON"]);
@@ -176,7 +176,7 @@ fn broken_series_have_finite_forecasts() {
     let report = json_of(&out);
     // Of the last three days of February, the gappy series ends on one that is a day of its own.
     assert_eq!((report["series"].as_u64(), report["missing"].as_u64()), (Some(5), Some(28 + 16)));
-    for model in ["SeasonalNaive", "GroupMedian"] {
+    for model in ["SeasonalNaive", "ETS", "GroupMedian"] {
         let measures = &report["models"][model];
         for key in ["MASE", "WAPE", "sMAPE", "bias", "RMSE"] {
             assert!(measures[key].is_f64(), "{model}, {key}: {measures}");

@@ -41,7 +41,7 @@ pub(crate) struct Backtest {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     windows: u32,
     /// Models, with commas between.
-    #[arg(long, value_delimiter = ',', default_value = "SeasonalNaive,GroupMedian")]
+    #[arg(long, value_delimiter = ',', default_value = "SeasonalNaive,ETS,GroupMedian")]
     models: Vec<String>,
     /// Columns that are constant for each series: categories or numbers.
     #[arg(long = "static", value_delimiter = ',')]

@@ -7,14 +7,19 @@ use statrs::distribution::{ContinuousCDF, Normal};
 use super::{Answer, Window};
 
 pub(super) fn forecast(window: &Window<'_>) -> Vec<Answer> {
-    let normal = Normal::standard();
-    let deviates = QUANTILES_PER_MILLE.map(|per_mille| normal.inverse_cdf(f64::from(per_mille) / 1_000.0));
+    let deviates = deviates();
     let (season, horizon) = (window.settings.season, window.settings.horizon);
     window.map(|part| of_series(&window.series(part).y[..part.known], season, horizon, &deviates))
 }
 
+/// The standard normal values at [`QUANTILES_PER_MILLE`].
+pub(super) fn deviates() -> [f64; 11] {
+    let normal = Normal::standard();
+    QUANTILES_PER_MILLE.map(|per_mille| normal.inverse_cdf(f64::from(per_mille) / 1_000.0))
+}
+
 /// Where a season is not known whole, the last value stands for what is missing.
-fn of_series(known: &[f64], season: usize, horizon: usize, deviates: &[f64; 11]) -> Answer {
+pub(super) fn of_series(known: &[f64], season: usize, horizon: usize, deviates: &[f64; 11]) -> Answer {
     let last = known.iter().rev().copied().find(|y| y.is_finite()).unwrap_or(0.0);
     let spread = spread(known, season);
     let mut answer = Answer::default();
