@@ -67,13 +67,20 @@ pub(crate) async fn run(config: &Config, args: Args) -> Result<()> {
     let feeds = feeds(&args.feeds)?;
     let mut options = options(config, pipeline, args.until_end);
     options.awaits_topics = args.feeds.is_empty();
-    let lake = wire::lake(config, LakeOptions::Write).await?;
+    // Whoever is told to end while it starts ends as well as one that reads.
+    let shutdown = wire::shutdown();
+    let lake = tokio::select! {
+        lake = wire::lake(config, LakeOptions::Write) => lake?,
+        () = shutdown.cancelled() => {
+            eprintln!("told to end before anything was read");
+            return Ok(());
+        }
+    };
     let report = match args.listen {
-        None => pipeline::run(&feeds, &kafka, lake, &options, wire::shutdown()).await?,
+        None => pipeline::run(&feeds, &kafka, lake, &options, shutdown).await?,
         Some(listen) => {
             let metrics = wire::metrics()?;
             let listener = api::bind(&listen).await?;
-            let shutdown = wire::shutdown();
             let read = async {
                 let report =
                     pipeline::run(&feeds, &kafka, Arc::clone(&lake) as _, &options, shutdown.clone()).await;

@@ -136,6 +136,11 @@ fn a_file_that_cannot_be_measured_is_told_why() {
     told(days, "", &["no series is long enough", "15 periods are needed", "the longest has 2"]);
     told(days, "--models Oracle", &["there is no model `Oracle`", "SeasonalNaive, ETS, GroupMedian"]);
     told(days, "--mask opened", &["--mask opened"]);
+    told(
+        days,
+        "--save-pred /nowhere/forecasts.parquet",
+        &["--save-pred /nowhere/forecasts.parquet", "folder"],
+    );
     told(days, "--ignore weather", &["--ignore weather", "open"]);
     told(days, "--freq 5min", &["`5min` is no frequency", "W-MON"]);
     told("unique_id,ds\na,2024-01-01\n", "", &["--input", "has no column y"]);

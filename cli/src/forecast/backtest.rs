@@ -105,7 +105,7 @@ struct WindowReport {
 #[derive(Serialize)]
 struct Environment {
     intellicartel: &'static str,
-    cores: usize,
+    threads: usize,
 }
 
 /// Runs off the async threads for as long as it takes.
@@ -117,6 +117,8 @@ pub(super) async fn run(args: Backtest, bar: ProgressBar) -> Result<()> {
 fn evaluate_all(args: &Backtest, bar: &ProgressBar) -> Result<()> {
     let begun = Instant::now();
     let candidates = args.models.iter().map(|name| Candidate::named(name)).collect::<Result<Vec<_>>>()?;
+    check_folder("--out", &args.out)?;
+    args.save_pred.as_ref().map_or(Ok(()), |path| check_folder("--save-pred", path))?;
     bar.set_message("reading");
     let mut table = read(args)?;
     if let Some(most) = args.max_series {
@@ -145,7 +147,7 @@ fn evaluate_all(args: &Backtest, bar: &ProgressBar) -> Result<()> {
         models: evaluations.iter().map(|(name, made)| (*name, made.report(&settings))).collect(),
         load_and_split_s: loaded.as_secs_f64(),
         total_s: begun.elapsed().as_secs_f64(),
-        env: Environment { intellicartel: env!("CARGO_PKG_VERSION"), cores: settings.jobs },
+        env: Environment { intellicartel: env!("CARGO_PKG_VERSION"), threads: settings.jobs },
     };
     bar.finish_and_clear();
     let text = serde_json::to_string_pretty(&report).map_err(|error| Error::internal(error.to_string()))?;
@@ -258,6 +260,15 @@ fn format_of(path: &Path) -> FileFormat {
     } else {
         FileFormat::Csv
     }
+}
+
+/// What is made in an hour must not be lost to a mistyped folder.
+fn check_folder(flag: &str, path: &Path) -> Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if folder.is_dir() && !path.is_dir() {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("{flag} {}: give a file in a folder that is there", path.display())))
 }
 
 fn unwritten(flag: &str, path: &Path, error: &std::io::Error) -> Error {
