@@ -10,6 +10,7 @@ use ::lake::catalog::LakeCatalog;
 use ::lake::{Lake, LakeOptions, S3Settings, StoreSettings};
 use domain::{Error, Result};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, EMBEDDED, Secret};
@@ -88,23 +89,23 @@ pub(crate) fn metrics() -> Result<PrometheusHandle> {
     recorder.map_err(|error| Error::internal(format!("metrics: {error}")))
 }
 
-/// A token that is cancelled by SIGTERM or Ctrl-C.
+/// A token that is cancelled by SIGTERM or Ctrl-C, from this call on.
 pub(crate) fn shutdown() -> CancellationToken {
     let token = CancellationToken::new();
-    let cancelled = token.clone();
-    tokio::spawn(async move {
-        let mut terminate = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-            Ok(signal) => signal,
-            Err(error) => {
-                tracing::warn!(%error, "SIGTERM cannot be caught");
-                return;
-            }
-        };
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = tokio::signal::ctrl_c() => {}
+    let caught =
+        || Ok::<_, std::io::Error>((signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?));
+    match caught() {
+        Ok((mut terminate, mut interrupt)) => {
+            let cancelled = token.clone();
+            tokio::spawn(async move {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+                cancelled.cancel();
+            });
         }
-        cancelled.cancel();
-    });
+        Err(error) => tracing::warn!(%error, "SIGTERM and Ctrl-C cannot be caught"),
+    }
     token
 }

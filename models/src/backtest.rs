@@ -124,22 +124,9 @@ pub struct ModelReport {
     /// Over the rows on which a series is open; none without a mask.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub active: Option<Measures>,
-    /// The chief measures of each window; none of a single one.
+    /// Of each window; none of a single one.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub windows: Vec<WindowMeasures>,
-}
-
-/// The chief measures of a window.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "UPPERCASE")]
-#[expect(missing_docs, reason = "they are those of `Measures`")]
-pub struct WindowMeasures {
-    pub mase: Option<f64>,
-    pub wape: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub sql: Option<f64>,
-    #[serde(rename = "bias")]
-    pub bias: Option<f64>,
+    pub windows: Vec<Measures>,
 }
 
 /// The windows of a table.
@@ -181,15 +168,7 @@ impl Evaluation {
     /// Its measures.
     #[must_use]
     pub fn report(&self, settings: &Settings) -> ModelReport {
-        let of_window = |frame: &Frame| {
-            let of = measures(std::slice::from_ref(frame), false);
-            WindowMeasures {
-                mase: of.mase,
-                wape: of.wape,
-                sql: of.of_quantiles.map(|of| of.sql),
-                bias: of.bias,
-            }
-        };
+        let of_window = |frame: &Frame| measures(std::slice::from_ref(frame), false);
         ModelReport {
             all: measures(&self.frames, false),
             wall_s: self.wall.as_secs_f64(),

@@ -3,6 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use arrow_array::Array;
+use arrow_array::cast::AsArray;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::{Map, Value};
 use tests::process::{Finished, Process};
 use tests::service;
@@ -177,15 +180,34 @@ fn broken_series_have_finite_forecasts() {
         }
     }
     std::fs::write(&input, text).expect("a file");
-    let _told = run(&world, &backtest(&input, &out, "--freq D --season 7 --horizon 3")).expect_success();
+    let saved = world.path("forecasts.parquet");
+    let mut command = backtest(&input, &out, "--freq D --season 7 --horizon 3");
+    command.extend(["--save-pred".to_owned(), saved.to_string_lossy().into_owned()]);
+    let _told = run(&world, &command).expect_success();
     let report = json_of(&out);
-    // Of the last three days of February, the gappy series ends on one that is a day of its own.
     assert_eq!((report["series"].as_u64(), report["missing"].as_u64()), (Some(5), Some(28 + 16)));
     for model in ["SeasonalNaive", "ETS", "GroupMedian"] {
         let measures = &report["models"][model];
         for key in ["MASE", "WAPE", "sMAPE", "bias", "RMSE"] {
             assert!(measures[key].is_f64(), "{model}, {key}: {measures}");
         }
+        // Three series have their last three days, the gappy one has the last of its own, the infinite one has none.
         assert_eq!(measures["n_points"], 3 * 3 + 1, "{model}");
     }
+    let file = std::fs::File::open(&saved).expect("the forecasts");
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file).expect("Parquet").build().expect("a reader");
+    let mut count = 0;
+    for rows in reader.map(|rows| rows.expect("rows")) {
+        let models = rows.column_by_name("model").expect("a column").as_string::<i32>();
+        for name in ["q0.025", "q0.1", "q0.5", "q0.9", "q0.975", "mean"] {
+            let values = rows.column_by_name(name).expect("a column");
+            for row in 0..rows.num_rows() {
+                // What is not finite is written as null.
+                let is_promised = models.value(row) != "GroupMedian" || name == "q0.5";
+                assert_eq!(values.is_valid(row), is_promised, "{}, {name}", models.value(row));
+            }
+        }
+        count += rows.num_rows();
+    }
+    assert_eq!(count, 3 * 5 * 3);
 }

@@ -4,6 +4,7 @@
 //! `KILLS` and `SEED` choose how many and which; a seeded ten run in CI, `make kill-test` runs a hundred.
 #![expect(clippy::print_stdout, reason = "a kill test says what it did, for the record")]
 
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -32,6 +33,27 @@ fn killed_on_s3_behind_a_spoiling_proxy_every_record_stands_once() {
     let proxy = Proxy::start(&service("INTELLICARTEL__S3__ENDPOINT"), setting("SEED", 7), SPOILT_PER_MILLE);
     world.set("INTELLICARTEL__S3__ENDPOINT", &proxy.endpoint());
     kill(world, Some(proxy));
+}
+
+/// A store that takes connections and never answers.
+#[test]
+fn told_to_end_while_it_starts_it_ends_well() {
+    let mut world = World::on_s3();
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = silent.local_addr().expect("an address");
+    world.set("INTELLICARTEL__S3__ENDPOINT", &format!("http://{address}"));
+    silent.set_nonblocking(true).expect("a listener that can be asked");
+    let mut ingest = world.start(&["ingest", "--feeds", "sales"]);
+    let _held = loop {
+        match silent.accept() {
+            Ok(connection) => break connection,
+            Err(_) => assert!(ingest.is_running(), "{}", ingest.log()),
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    ingest.signal("TERM");
+    let ended = ingest.finish(PATIENCE).expect_success();
+    assert!(ended.stderr.contains("told to end before anything was read"), "{}", ended.stderr);
 }
 
 fn kill(world: World, proxy: Option<Proxy>) {

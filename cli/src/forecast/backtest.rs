@@ -142,7 +142,7 @@ fn evaluate_all(args: &Backtest, bar: &ProgressBar) -> Result<()> {
         config: args,
         series: table.series.len(),
         rows: table.series.iter().map(|series| series.y.len()).sum(),
-        missing: table.missing,
+        missing: table.missing(),
         windows: windows.iter().map(WindowReport::of).collect(),
         models: evaluations.iter().map(|(name, made)| (*name, made.report(&settings))).collect(),
         load_and_split_s: loaded.as_secs_f64(),

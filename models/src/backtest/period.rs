@@ -97,9 +97,18 @@ impl Frequency {
         };
         let instant = || DateTime::parse_from_rfc3339(text).ok().map(|instant| instant.naive_utc());
         let at = date.or_else(time).or_else(instant);
-        at.map(|at| at.and_utc().timestamp_micros()).ok_or_else(|| {
+        let at = at.ok_or_else(|| {
             format!("`{text}` is no date; write it like 2024-12-31, or with a time like 2024-12-31 23:00:00")
-        })
+        })?;
+        let begins = match self {
+            Self::Weekly(day) => at.weekday() == day,
+            Self::MonthStart => at.day() == 1,
+            _ => true,
+        };
+        if !begins {
+            return Err(format!("`{text}` begins no period, as --freq {self} says where they begin"));
+        }
+        Ok(at.and_utc().timestamp_micros())
     }
 
     /// The next period.
@@ -162,6 +171,9 @@ mod tests {
             assert_eq!(frequency.show(frequency.after(period)), next);
             assert_eq!(frequency.to_string().parse::<Frequency>().expect("a frequency"), frequency);
         }
+        let told = "`2024-12-31` begins no period, as --freq W-MON says where they begin";
+        assert_eq!(Frequency::Weekly(Weekday::Mon).parse("2024-12-31"), Err(told.to_owned()));
+        assert!(Frequency::MonthStart.parse("2024-12-31").is_err());
         let zoned = Frequency::Hourly.parse("2024-12-31T23:00:00Z");
         assert_eq!(zoned, Frequency::Hourly.parse("2024-12-31 23:00:00"));
         assert!(

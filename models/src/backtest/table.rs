@@ -19,7 +19,7 @@ pub enum Role {
     Known,
     /// Constant for each series: a category or a number.
     Static,
-    /// What really came, like weather: only models named `+oracle` may see its future.
+    /// What really came, like weather: no model sees its future.
     Oracle,
 }
 
@@ -54,8 +54,6 @@ pub struct LongTable {
     pub frequency: Frequency,
     /// The series.
     pub series: Vec<LongSeries>,
-    /// Periods for which the file has no number.
-    pub missing: usize,
 }
 
 /// Takes the rows of a file.
@@ -136,14 +134,12 @@ impl LongTableBuilder {
             return Err(Error::invalid("the file has no rows"));
         }
         self.number_categories();
-        let (mut series, mut missing) = (Vec::with_capacity(self.rows.len()), 0);
+        let mut series = Vec::with_capacity(self.rows.len());
         for (id, mut rows) in std::mem::take(&mut self.rows) {
             rows.sort_by_key(|row| row.period);
-            let dense = self.dense(id, rows)?;
-            missing += dense.y.iter().filter(|y| y.is_nan()).count();
-            series.push(dense);
+            series.push(self.dense(id, rows)?);
         }
-        Ok(LongTable { covariates: self.covariates, frequency: self.frequency, series, missing })
+        Ok(LongTable { covariates: self.covariates, frequency: self.frequency, series })
     }
 
     /// A static column of numbers keeps them; one with any other text is a category, numbered in order of its texts.
@@ -165,7 +161,7 @@ impl LongTableBuilder {
     }
 
     fn dense(&self, id: String, rows: Vec<Row>) -> Result<LongSeries> {
-        let faulty = |what: String| Err(Error::invalid(format!("series `{id}`: {what}")));
+        let faulty = |what: String| Error::invalid(format!("series `{id}`: {what}"));
         let mut series = LongSeries {
             id: id.clone(),
             periods: Vec::new(),
@@ -174,54 +170,58 @@ impl LongTableBuilder {
         };
         let mut statics: Vec<Option<f64>> = vec![None; self.covariates.len()];
         for row in rows {
-            while let Some(next) = series.periods.last().map(|last| self.frequency.after(*last)) {
-                if next == row.period {
-                    break;
-                }
-                if next > row.period {
-                    let (last, found) = (
-                        self.frequency.show(*series.periods.last().unwrap_or(&next)),
-                        self.frequency.show(row.period),
-                    );
-                    return faulty(if last == found {
-                        format!("has {found} twice; keep one row for each period")
-                    } else {
-                        format!("{found} is not a whole number of periods ({}) after {last}", self.frequency)
-                    });
-                }
-                if series.periods.len() >= MAX_PERIODS {
-                    let first = self.frequency.show(series.periods[0]);
-                    return faulty(format!(
-                        "spans more than {MAX_PERIODS} periods from {first} on; is a date mistyped?"
-                    ));
-                }
-                series.periods.push(next);
-                series.y.push(f64::NAN);
-                series.covariates.iter_mut().for_each(|column| column.push(f64::NAN));
-            }
+            self.fill_up_to(&mut series, row.period).map_err(faulty)?;
             for (at, text) in row.texts.iter().enumerate() {
                 let Some(text) = text else { continue };
                 let value = self.categories[at].get(text).copied().unwrap_or(f64::NAN);
-                let first = statics[at].get_or_insert(value);
-                if *first != value {
-                    let name = &self.covariates[at].name;
-                    return faulty(format!(
-                        "{name} changes to `{text}` at {}, but --static says that it does not",
-                        self.frequency.show(row.period)
-                    ));
+                if *statics[at].get_or_insert(value) != value {
+                    let (name, found) = (&self.covariates[at].name, self.frequency.show(row.period));
+                    return Err(faulty(format!(
+                        "{name} changes to `{text}` at {found}, but --static says that it does not"
+                    )));
                 }
             }
-            series.periods.push(row.period);
-            series.y.push(row.y);
-            series.covariates.iter_mut().zip(&row.covariates).for_each(|(column, value)| column.push(*value));
+            series.push(row.period, row.y, row.covariates.iter().copied());
         }
-        for (at, covariate) in self.covariates.iter().enumerate() {
-            if covariate.role == Role::Static {
-                let value = statics[at].unwrap_or(f64::NAN);
-                series.covariates[at].iter_mut().for_each(|held| *held = value);
+        for (values, held) in series.covariates.iter_mut().zip(statics) {
+            if let Some(held) = held {
+                values.fill(held);
             }
         }
         Ok(series)
+    }
+
+    /// Missing values from behind a series' last period up to another.
+    fn fill_up_to(&self, series: &mut LongSeries, period: Period) -> Result<(), String> {
+        let Some(before) = series.periods.last().copied() else { return Ok(()) };
+        let shown = |period| self.frequency.show(period);
+        if before == period {
+            return Err(format!("has {} twice; keep one row for each period", shown(period)));
+        }
+        let mut next = self.frequency.after(before);
+        while next < period {
+            if series.periods.len() >= MAX_PERIODS {
+                let first = shown(series.periods[0]);
+                return Err(format!(
+                    "spans more than {MAX_PERIODS} periods from {first} on; is a date mistyped?"
+                ));
+            }
+            series.push(next, f64::NAN, std::iter::repeat(f64::NAN));
+            next = self.frequency.after(next);
+        }
+        if next == period {
+            return Ok(());
+        }
+        let (found, before) = (shown(period), shown(before));
+        Err(format!("{found} is not a whole number of periods ({}) after {before}", self.frequency))
+    }
+}
+
+impl LongSeries {
+    fn push(&mut self, period: Period, y: f64, covariates: impl Iterator<Item = f64>) {
+        self.periods.push(period);
+        self.y.push(y);
+        self.covariates.iter_mut().zip(covariates).for_each(|(column, value)| column.push(value));
     }
 }
 
@@ -240,6 +240,12 @@ impl LongTable {
             series.covariates.iter_mut().for_each(|column| column.truncate(kept));
         }
         self.series.retain(|series| !series.y.is_empty());
+    }
+
+    /// Periods without a value.
+    #[must_use]
+    pub fn missing(&self) -> usize {
+        self.series.iter().flat_map(|series| &series.y).filter(|y| y.is_nan()).count()
     }
 
     /// Where a covariate stands among those of each series.
@@ -301,7 +307,7 @@ mod tests {
         let table = table(&rows[1..], Role::Static).expect("a table");
         let [a, b] = table.series.as_slice() else { panic!("{table:?}") };
         assert_eq!((a.id.as_str(), a.y.len(), a.y[0], a.y[2]), ("a", 4, 1.5, 2.0));
-        assert!(a.y[1].is_nan() && a.y[3].is_nan() && table.missing == 2);
+        assert!(a.y[1].is_nan() && a.y[3].is_nan() && table.missing() == 2);
         assert_eq!(
             (a.covariates[0].as_slice(), b.covariates[0].as_slice()),
             ([0.0; 4].as_slice(), [1.0].as_slice())
@@ -331,7 +337,7 @@ mod tests {
         let hours = [("a", "2024-03-01", "1", ""), ("a", "2024-03-02 06:00:00", "2", "")];
         assert_eq!(
             told(&hours),
-            "series `a`: 2024-03-02 06:00:00 is not a whole number of periods (D) after 2024-03-02"
+            "series `a`: 2024-03-02 06:00:00 is not a whole number of periods (D) after 2024-03-01"
         );
         let far = [("a", "0001-01-01", "1", ""), ("a", "9999-01-01", "2", "")];
         assert_eq!(

@@ -173,25 +173,31 @@ fn search(form: Form, start: [f64; 4], edge: f64, of: impl Fn(&[f64]) -> f64) ->
 }
 
 impl State {
-    /// Level and season of the first cycles, no trend.
+    /// Of the first cycles: their level, their slope where there is a trend, and what each phase has beside that.
     fn guess(y: &[f64], form: Form, season: usize) -> Self {
         let mean = |values: &mut dyn Iterator<Item = f64>| {
             let (sum, count) =
                 values.filter(|y| y.is_finite()).fold((0.0, 0_usize), |(sum, count), y| (sum + y, count + 1));
             (count > 0).then(|| sum / count as f64)
         };
-        let head = if form.is_seasonal { 4 * season } else { 10 };
-        let head = &y[..head.min(y.len())];
         let all = mean(&mut y.iter().copied()).unwrap_or_default();
-        let level = mean(&mut head.iter().copied()).unwrap_or(all);
-        let relative =
-            |value: f64| if form.is_multiplicative { (value / level).max(1e-3) } else { value - level };
+        // Two halves of whole cycles, of which the slope is not the season's.
+        let half = if form.is_seasonal { 2 * season } else { 5 }.min(y.len() / 2);
+        let (early, late) =
+            (mean(&mut y[..half].iter().copied()), mean(&mut y[half..2 * half].iter().copied()));
+        let (early, late) = (early.unwrap_or(all), late.unwrap_or(all));
+        let trend = if form.has_trend { (late - early) / half as f64 } else { 0.0 };
+        let middle = f64::midpoint(early, late);
+        let base = |at: usize| middle + trend * (at as f64 + 0.5 - half as f64);
+        let beside =
+            |at: usize| if form.is_multiplicative { y[at] / base(at).max(1e-3) } else { y[at] - base(at) };
         let of_phase = |phase: usize| {
-            let value = mean(&mut head.iter().copied().skip(phase).step_by(season));
-            value.map_or(if form.is_multiplicative { 1.0 } else { 0.0 }, relative)
+            let value = mean(&mut (phase..2 * half).step_by(season).map(beside));
+            let neutral = if form.is_multiplicative { 1.0 } else { 0.0 };
+            value.map_or(neutral, |value| if form.is_multiplicative { value.max(1e-3) } else { value })
         };
         let season = if form.is_seasonal { (0..season).map(of_phase).collect() } else { Vec::new() };
-        Self { level, trend: 0.0, season }
+        Self { level: base(0) - trend, trend, season }
     }
 
     /// What the next period is expected to be, and what of it is level and trend.
@@ -336,7 +342,7 @@ impl Fitted {
         let Smoothing { alpha, beta, gamma, phi } = self.smoothing;
         let cycle = self.state.season.len().max(1);
         let (mut state, mut means, mut spreads) = (self.state.clone(), Vec::new(), Vec::new());
-        // The trend's share of an error that is so many periods old, and the squares of what errors still weigh.
+        // How much of a trend has come to be after so many periods, and the squares of what past errors still weigh.
         let (mut damped, mut sum) = (0.0, 1.0);
         for ahead in 0..horizon {
             let (expected, base) = state.expected(self.form, ahead % cycle, phi);
@@ -345,7 +351,7 @@ impl Fitted {
             spreads.push(self.spread * f64::sqrt(sum) * relative * self.unit);
             state.level = base;
             state.trend *= phi;
-            damped = phi * damped + 1.0;
+            damped = phi * (damped + 1.0);
             let season = if (ahead + 1) % cycle == 0 { gamma } else { 0.0 };
             let trend = if self.form.has_trend { beta * damped } else { 0.0 };
             sum += (alpha + trend + season).powi(2);
@@ -359,7 +365,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_season_on_a_damped_trend_is_found_and_goes_on() {
+    fn a_season_is_found_and_goes_on() {
         let season = [5.0, -3.0, 0.0, 2.0, -4.0, 1.0, -1.0];
         let mut noise = 7_u64;
         let mut next = || {
@@ -374,6 +380,42 @@ mod tests {
             assert!((mean - 40.0 - season[ahead % 7]).abs() < 0.4, "{ahead}: {mean}");
         }
         assert!(spreads.iter().all(|spread| (0.2..0.4).contains(spread)), "{spreads:?}");
+    }
+
+    #[test]
+    fn a_season_that_grows_with_the_level_is_multiplicative() {
+        let season = [1.5, 0.5, 1.0, 1.2, 0.8];
+        let y: Vec<f64> = (0..200)
+            .map(|at| {
+                (20.0 + f64::from(at)) * season[at as usize % 5] * (1.0 + 0.01 * (f64::from(at) * 1.7).sin())
+            })
+            .collect();
+        let fitted = fit(&y, 5).expect("a model");
+        assert!(fitted.form.is_multiplicative && fitted.form.is_seasonal, "{fitted:?}");
+        let (means, _) = fitted.forecast(5);
+        for (ahead, mean) in means.iter().enumerate() {
+            assert!((mean / (220.0 * season[ahead]) - 1.0).abs() < 0.1, "{ahead}: {mean}");
+        }
+    }
+
+    /// What an error adds to later forecasts is what the spread counts it for.
+    #[test]
+    fn spreads_count_what_errors_add_to_later_forecasts() {
+        let form = Form { is_multiplicative: false, has_trend: true, is_seasonal: true };
+        let smoothing = Smoothing { alpha: 0.3, beta: 0.1, gamma: 0.2, phi: 0.9 };
+        let still = State { level: 10.0, trend: 0.5, season: vec![1.0, -2.0, 1.0] };
+        let fitted = |state: State| Fitted { form, smoothing, aicc: 0.0, state, spread: 2.0, unit: 1.0 };
+        let (expected, _) = still.expected(form, 0, smoothing.phi);
+        let (mut calm, mut moved) = (still.clone(), still.clone());
+        let _ = run(&[expected], form, smoothing, &mut calm);
+        let _ = run(&[expected + 1.0], form, smoothing, &mut moved);
+        let ((calm, _), (moved, _)) = (fitted(calm).forecast(8), fitted(moved).forecast(8));
+        let (_, spreads) = fitted(still).forecast(9);
+        let mut sum = 1.0;
+        for (ahead, spread) in spreads.iter().enumerate() {
+            assert!((spread - 2.0 * f64::sqrt(sum)).abs() < 1e-12, "{ahead}: {spread}");
+            sum += calm.get(ahead).zip(moved.get(ahead)).map_or(0.0, |(calm, moved)| (moved - calm).powi(2));
+        }
     }
 
     /// The states that are solved for are no worse than those around them.
