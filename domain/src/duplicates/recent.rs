@@ -117,6 +117,8 @@ impl RecentRows {
     #[must_use]
     pub fn marks(&self, rows: &[RowHash]) -> Vec<Mark> {
         let mut before = Self::of_most(rows.len());
+        before.rows.reserve_exact(rows.len());
+        before.places = HashTable::with_capacity(rows.len());
         let mark = |&row: &RowHash| {
             let mark = self.mark(row).max(before.mark(row));
             before.add(row);
