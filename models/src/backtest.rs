@@ -5,7 +5,8 @@
 //!
 //! A missing value is nobody's forecast error: it is left out of every measure.
 
-mod ets;
+mod boosted;
+mod classical;
 mod group_median;
 mod period;
 mod predictions;
@@ -19,6 +20,9 @@ use std::time::{Duration, Instant};
 use domain::{Error, Result};
 use serde::Serialize;
 
+use crate::classical::intermittent::Method;
+use crate::classical::{ets, theta};
+
 pub use period::{Frequency, Period};
 pub use predictions::{Frame, write_parquet};
 pub use score::{Measures, QuantileMeasures, measures};
@@ -26,7 +30,7 @@ pub use table::{Covariate, LongSeries, LongTable, LongTableBuilder, Role};
 pub use window::{Part, Window};
 
 /// What is evaluated, and how.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     /// Periods in a season.
     pub season: usize,
@@ -40,10 +44,25 @@ pub struct Settings {
     pub clip0: bool,
     /// The covariate that is 0 where a series is closed: there each forecast is 0.
     pub mask: Option<usize>,
-    /// The covariates by which [`group_median`] groups beside the season.
+    /// The covariates that part a series' past into like periods, beside the season.
     pub median_by: Vec<usize>,
+    /// The covariates that models look at around a period, too.
+    pub shift: Vec<usize>,
+    /// How forests are grown.
+    pub boost: crate::boost::Config,
     /// Threads.
     pub jobs: usize,
+}
+
+/// What of the future a model is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sight {
+    /// The calendar alone.
+    Alone,
+    /// The covariates that are known for the future, too.
+    Known,
+    /// And what really came: an experiment, no forecast.
+    Oracle,
 }
 
 /// A model by name.
@@ -53,13 +72,31 @@ pub enum Candidate {
     SeasonalNaive,
     /// Seasonal exponential smoothing ([`crate::classical::ets`]), with normal intervals.
     Ets,
+    /// The dynamic optimised theta model ([`crate::classical::theta`]), with normal intervals.
+    Theta,
+    /// Smoothed sizes and intervals of demand ([`crate::classical::intermittent`]).
+    SyntetosBoylan,
+    /// Smoothed sizes and chances of demand.
+    TeunterSyntetosBabai,
     /// The median of the series' own past in the same season of the calendar. It gives no intervals.
     GroupMedian,
+    /// Forests over all series ([`crate::boost`]).
+    Boost(Sight),
 }
 
 impl Candidate {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::SeasonalNaive, Self::Ets, Self::GroupMedian];
+    pub const ALL: [Self; 9] = [
+        Self::SeasonalNaive,
+        Self::Ets,
+        Self::Theta,
+        Self::SyntetosBoylan,
+        Self::TeunterSyntetosBabai,
+        Self::GroupMedian,
+        Self::Boost(Sight::Alone),
+        Self::Boost(Sight::Known),
+        Self::Boost(Sight::Oracle),
+    ];
 
     /// Its name in reports.
     #[must_use]
@@ -67,7 +104,13 @@ impl Candidate {
         match self {
             Self::SeasonalNaive => "SeasonalNaive",
             Self::Ets => "ETS",
+            Self::Theta => "DOT",
+            Self::SyntetosBoylan => "CrostonSBA",
+            Self::TeunterSyntetosBabai => "TSB",
             Self::GroupMedian => "GroupMedian",
+            Self::Boost(Sight::Alone) => "Boost",
+            Self::Boost(Sight::Known) => "Boost+known",
+            Self::Boost(Sight::Oracle) => "Boost+oracle",
         }
     }
 
@@ -85,8 +128,16 @@ impl Candidate {
     fn forecast(self, window: &Window<'_>) -> Vec<Answer> {
         match self {
             Self::SeasonalNaive => seasonal_naive::forecast(window),
-            Self::Ets => ets::forecast(window),
+            Self::Ets => classical::normal(window, |known, season, horizon| {
+                Some(ets::fit(known, season)?.forecast(horizon))
+            }),
+            Self::Theta => classical::normal(window, |known, season, horizon| {
+                Some(theta::fit(known, season)?.forecast(horizon))
+            }),
+            Self::SyntetosBoylan => classical::intermittent(window, Method::SyntetosBoylan),
+            Self::TeunterSyntetosBabai => classical::intermittent(window, Method::TeunterSyntetosBabai),
             Self::GroupMedian => group_median::forecast(window),
+            Self::Boost(sight) => boosted::forecast(window, sight),
         }
     }
 }

@@ -1,4 +1,7 @@
 //! Models of one series alone: its own past, no covariates.
 
 pub mod ets;
+pub mod intermittent;
 mod minimise;
+mod season;
+pub mod theta;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Instant;
 
 use clap::Args;
@@ -14,6 +15,7 @@ use models::backtest::{
     Candidate, Covariate, Evaluation, Frame, Frequency, LongTable, LongTableBuilder, ModelReport, Role,
     Settings, Window, evaluate, windows, write_parquet,
 };
+use models::boost;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
@@ -52,6 +54,12 @@ pub(crate) struct Backtest {
     /// Columns that are not read.
     #[arg(long, value_delimiter = ',')]
     ignore: Vec<String>,
+    /// Columns that models look at around a period, too: known ones, with lag and lead.
+    #[arg(long, value_delimiter = ',')]
+    shift: Vec<String>,
+    /// Levels of intervals, in per cent. Every model gives those that there are, whichever are named.
+    #[arg(long, value_delimiter = ',', default_value = "20,40,60,80,95", value_parser = level)]
+    levels: Vec<u8>,
     /// The known column that is 0 where a series is closed: there each forecast is 0, and rows with 1 are measured a second time.
     #[arg(long)]
     mask: Option<String>,
@@ -61,9 +69,15 @@ pub(crate) struct Backtest {
     /// Rows that a series needs before an origin [default: two seasons, one where a season has more than 24 periods]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     min_train: Option<u32>,
-    /// Columns by which GroupMedian groups beside the season of the calendar.
+    /// Columns that part a series' past into like periods, beside the season of the calendar, for GroupMedian and Boost.
     #[arg(long, value_delimiter = ',')]
     median_by: Vec<String>,
+    /// How forests are grown: trees, rate, leaves, with commas between.
+    #[arg(long, default_value = "400,0.05,15", value_parser = Growth::from_str)]
+    boost: Growth,
+    /// What the rows in a leaf of a forest's trees weigh together, at least; the mean row weighs 1.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    boost_min_leaf: u32,
     /// The last rows of each series that are left out, as if they had not happened yet: for choosing settings.
     #[arg(long, default_value_t = 0)]
     holdback: u32,
@@ -76,6 +90,35 @@ pub(crate) struct Backtest {
     /// Where every forecast goes, as Parquet.
     #[arg(long)]
     save_pred: Option<PathBuf>,
+}
+
+/// Trees, rate and leaves of a forest.
+#[derive(Debug, Clone, Copy, Serialize)]
+struct Growth(u16, f32, u16);
+
+impl FromStr for Growth {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts: Vec<&str> = text.split(',').collect();
+        let parsed = match parts.as_slice() {
+            [trees, rate, leaves] => trees.parse().ok().zip(rate.parse().ok()).zip(leaves.parse().ok()),
+            _ => None,
+        };
+        match parsed {
+            Some(((trees @ 1..=10_000, rate), leaves @ 2..=1_024)) if rate > 0.0 && rate <= 1.0 => {
+                Ok(Self(trees, rate, leaves))
+            }
+            _ => Err("give 1 to 10000 trees, a rate above 0 up to 1, and 2 to 1024 leaves, like 400,0.05,15"
+                .to_owned()),
+        }
+    }
+}
+
+/// The levels of the quantiles that every forecast has.
+fn level(text: &str) -> Result<u8, String> {
+    let level = text.parse().ok().filter(|level| [20, 40, 60, 80, 95].contains(level));
+    level.ok_or_else(|| "there are intervals of 20, 40, 60, 80 and 95 per cent".to_owned())
 }
 
 #[derive(Serialize)]
@@ -176,7 +219,18 @@ impl Backtest {
                 "--mask: name a column that is known for the future, neither --static nor --oracle",
             ));
         }
+        let positions = |flag: &str, names: &[String]| -> Result<Vec<usize>> {
+            names.iter().map(|name| position(flag, name)).collect()
+        };
+        let median_by = positions("--median-by", &self.median_by)?;
+        if let Some(at) = median_by.iter().find(|at| table.covariates[**at].role == Role::Oracle) {
+            let name = &table.covariates[*at].name;
+            return Err(Error::invalid(format!(
+                "--median-by {name}: the column is --oracle, and no model may know its future"
+            )));
+        }
         let season = self.season as usize;
+        let Growth(trees, rate, leaves) = self.boost;
         let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Ok(Settings {
             season,
@@ -187,11 +241,15 @@ impl Backtest {
                 .map_or(if season <= 24 { 2 * season } else { season }, |rows| rows as usize),
             clip0: self.clip0,
             mask,
-            median_by: self
-                .median_by
-                .iter()
-                .map(|name| position("--median-by", name))
-                .collect::<Result<_>>()?,
+            median_by,
+            shift: positions("--shift", &self.shift)?,
+            boost: boost::Config {
+                trees: usize::from(trees),
+                rate,
+                leaves: usize::from(leaves),
+                min_leaf: self.boost_min_leaf as usize,
+                ..boost::Config::default()
+            },
             jobs: self.jobs.map_or_else(cores, usize::from),
         })
     }

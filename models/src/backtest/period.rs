@@ -129,20 +129,25 @@ impl Frequency {
     /// As text: a step, a date, or a date and a time.
     #[must_use]
     pub fn show(self, period: Period) -> String {
-        match (self, time_of(period)) {
-            (Self::Steps(_), _) | (_, None) => period.to_string(),
+        match (self, self.time_of(period)) {
+            (_, None) => period.to_string(),
             (_, Some(at)) if period.rem_euclid(DAY) == 0 => at.date().to_string(),
             (_, Some(at)) => at.to_string(),
         }
+    }
+
+    /// The wall time at which a period begins; of steps there is none.
+    #[must_use]
+    pub fn time_of(self, period: Period) -> Option<NaiveDateTime> {
+        if let Self::Steps(_) = self { None } else { time_of(period) }
     }
 
     /// The place of a period in its season of the calendar: the weekday of a day (Monday is 0), else the ISO week; of steps there is none.
     #[must_use]
     pub fn season_of(self, period: Period) -> Option<u32> {
         match self {
-            Self::Steps(_) => None,
-            Self::Daily => time_of(period).map(|at| at.weekday().num_days_from_monday()),
-            _ => time_of(period).map(|at| at.iso_week().week()),
+            Self::Daily => self.time_of(period).map(|at| at.weekday().num_days_from_monday()),
+            _ => self.time_of(period).map(|at| at.iso_week().week()),
         }
     }
 }

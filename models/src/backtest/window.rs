@@ -47,20 +47,28 @@ impl<'a> Window<'a> {
 
     /// Asks each part on as many threads as are set; answers in their order.
     pub(super) fn map<T: Send>(&self, of: impl Fn(&Part) -> T + Sync) -> Vec<T> {
-        let share = self.parts.len().div_ceil(self.settings.jobs.max(1)).max(1);
-        std::thread::scope(|scope| {
-            let threads: Vec<_> = self
-                .parts
-                .chunks(share)
-                .map(|parts| scope.spawn(|| parts.iter().map(&of).collect::<Vec<T>>()))
-                .collect();
-            let joined = threads.into_iter().flat_map(|thread| match thread.join() {
-                Ok(answers) => answers,
-                Err(panic) => std::panic::resume_unwind(panic),
-            });
-            joined.collect()
-        })
+        on_threads(self.settings.jobs, &self.parts, of)
     }
+}
+
+/// Asks of each item on so many threads; answers in their order.
+pub(super) fn on_threads<I: Sync, T: Send>(
+    threads: usize,
+    items: &[I],
+    of: impl Fn(&I) -> T + Sync,
+) -> Vec<T> {
+    let share = items.len().div_ceil(threads.max(1)).max(1);
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = items
+            .chunks(share)
+            .map(|items| scope.spawn(|| items.iter().map(&of).collect::<Vec<T>>()))
+            .collect();
+        let joined = threads.into_iter().flat_map(|thread| match thread.join() {
+            Ok(answers) => answers,
+            Err(panic) => std::panic::resume_unwind(panic),
+        });
+        joined.collect()
+    })
 }
 
 fn naive_error(known: &[f64], season: usize) -> f64 {
