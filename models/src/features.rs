@@ -246,6 +246,9 @@ mod tests {
         assert_eq!((value("ahead"), value("weekday"), value("promo")), (3.0, 1.0, series.covariates[1][372]));
         assert_eq!(value("promo before"), series.covariates[1][371]);
         assert!(told.columns.names.iter().all(|name| !name.contains("rain")), "{:?}", told.columns.names);
+        let all = View { oracle: true, ..view.clone() };
+        let told_of_rain = Features::new(&table, &all, &[DAYS, DAYS - 100]).tell(&[question]).columns;
+        assert!(told_of_rain.names.iter().any(|name| name == "rain"), "{:?}", told_of_rain.names);
         let newest = (0..370).rev().find(|row| {
             series.periods[*row].rem_euclid(7 * 86_400_000_000)
                 == series.periods[372].rem_euclid(7 * 86_400_000_000)

@@ -28,10 +28,11 @@ pub struct Intermittent {
     mean: f64,
 }
 
-/// Smooths values of which NaN is missing. None where there never was demand.
+/// Smooths values of which NaN is missing; what is below 0 came back, and is no demand. None where there never was any.
 #[must_use]
 pub fn fit(values: &[f64], method: Method) -> Option<Intermittent> {
-    let known: Vec<f64> = values.iter().copied().filter(|value| value.is_finite()).collect();
+    let known: Vec<f64> =
+        values.iter().filter(|value| value.is_finite()).map(|value| value.max(0.0)).collect();
     let demands: Vec<f64> = known.iter().copied().filter(|value| *value != 0.0).collect();
     let chances: &[f64] = match method {
         Method::SyntetosBoylan => &[0.0],
@@ -135,8 +136,18 @@ mod tests {
     }
 
     #[test]
+    fn what_came_back_is_no_demand() {
+        let values: Vec<f64> = (0..60).map(|at| [3.0, 0.0, -2.0, 0.0, 7.0][at % 5]).collect();
+        for method in [Method::SyntetosBoylan, Method::TeunterSyntetosBabai] {
+            let fitted = fit(&values, method).expect("a model");
+            let quantiles: Vec<f64> = (1..40).map(|level| fitted.quantile(f64::from(level) / 40.0)).collect();
+            assert!(quantiles.is_sorted() && quantiles[0] == 0.0 && fitted.mean() > 0.0, "{quantiles:?}");
+        }
+    }
+
+    #[test]
     fn no_demand_is_no_model() {
-        assert_eq!(fit(&[0.0, f64::NAN, 0.0], Method::SyntetosBoylan), None);
+        assert_eq!(fit(&[0.0, f64::NAN, -1.0], Method::SyntetosBoylan), None);
         assert_eq!(fit(&[], Method::TeunterSyntetosBabai), None);
     }
 }
