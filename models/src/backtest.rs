@@ -5,14 +5,19 @@
 //!
 //! A missing value is nobody's forecast error: it is left out of every measure.
 
+mod blend;
 mod boosted;
+mod calibration;
 mod classical;
 mod group_median;
+mod net;
 mod period;
+mod pooled;
 mod predictions;
 mod score;
 mod seasonal_naive;
 mod table;
+mod weights;
 mod window;
 
 use std::time::{Duration, Instant};
@@ -22,6 +27,10 @@ use serde::Serialize;
 
 use crate::classical::intermittent::Method;
 use crate::classical::{ets, theta};
+
+use blend::Chosen;
+use boosted::Forests;
+use net::Nets;
 
 pub use period::{Frequency, Period};
 pub use predictions::{Frame, write_parquet};
@@ -50,6 +59,8 @@ pub struct Settings {
     pub shift: Vec<usize>,
     /// How forests are grown.
     pub boost: crate::boost::Config,
+    /// How nets learn.
+    pub net: crate::tide::Config,
     /// Threads.
     pub jobs: usize,
 }
@@ -82,11 +93,15 @@ pub enum Candidate {
     GroupMedian,
     /// Forests over all series ([`crate::boost`]).
     Boost(Sight),
+    /// Nets over all series ([`crate::tide`]).
+    Tide(Sight),
+    /// The product's own: some of the others, weighed and calibrated on older origins. It knows plans.
+    Blend,
 }
 
 impl Candidate {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 13] = [
         Self::SeasonalNaive,
         Self::Ets,
         Self::Theta,
@@ -96,6 +111,10 @@ impl Candidate {
         Self::Boost(Sight::Alone),
         Self::Boost(Sight::Known),
         Self::Boost(Sight::Oracle),
+        Self::Tide(Sight::Alone),
+        Self::Tide(Sight::Known),
+        Self::Tide(Sight::Oracle),
+        Self::Blend,
     ];
 
     /// Its name in reports.
@@ -111,6 +130,10 @@ impl Candidate {
             Self::Boost(Sight::Alone) => "Boost",
             Self::Boost(Sight::Known) => "Boost+known",
             Self::Boost(Sight::Oracle) => "Boost+oracle",
+            Self::Tide(Sight::Alone) => "TiDE-Q",
+            Self::Tide(Sight::Known) => "TiDE-Q+known",
+            Self::Tide(Sight::Oracle) => "TiDE-Q+oracle",
+            Self::Blend => "intellicartel",
         }
     }
 
@@ -125,8 +148,14 @@ impl Candidate {
         })
     }
 
-    fn forecast(self, window: &Window<'_>) -> Vec<Answer> {
+    /// What it chooses and calibrates by older origins, before it is fitted.
+    fn choose(self, window: &Window<'_>) -> Option<Chosen> {
+        (self == Self::Blend).then(|| Chosen::of(window))
+    }
+
+    fn forecast(self, window: &Window<'_>, chosen: Option<&Chosen>) -> Vec<Answer> {
         match self {
+            Self::Blend => chosen.unwrap_or(&Chosen::default()).forecast(window),
             Self::SeasonalNaive => seasonal_naive::forecast(window),
             Self::Ets => classical::normal(window, |known, season, horizon| {
                 Some(ets::fit(known, season)?.forecast(horizon))
@@ -137,7 +166,8 @@ impl Candidate {
             Self::SyntetosBoylan => classical::intermittent(window, Method::SyntetosBoylan),
             Self::TeunterSyntetosBabai => classical::intermittent(window, Method::TeunterSyntetosBabai),
             Self::GroupMedian => group_median::forecast(window),
-            Self::Boost(sight) => boosted::forecast(window, sight),
+            Self::Boost(sight) => Forests::grow(window, sight).forecast(window),
+            Self::Tide(sight) => Nets::learn(window, sight).forecast(window),
         }
     }
 }
@@ -156,10 +186,30 @@ pub struct Answer {
 pub struct Evaluation {
     /// Its forecasts, one frame for each window.
     pub frames: Vec<Frame>,
-    /// Wall time of fit and predict.
+    /// What selection and calibration took.
+    pub selection: Spent,
+    /// What fit and predict took.
+    pub fit: Spent,
+}
+
+/// Time that something took.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// Wall time.
     pub wall: Duration,
-    /// CPU time of fit and predict.
+    /// CPU time of the process.
     pub cpu: Duration,
+}
+
+impl Spent {
+    /// Adds what making something takes.
+    fn on<T>(&mut self, cpu_time: &dyn Fn() -> Duration, make: impl FnOnce() -> T) -> T {
+        let (begun, cpu_before) = (Instant::now(), cpu_time());
+        let made = make();
+        self.wall += begun.elapsed();
+        self.cpu += cpu_time().saturating_sub(cpu_before);
+        made
+    }
 }
 
 /// The measures of a model as they are reported.
@@ -172,6 +222,10 @@ pub struct ModelReport {
     pub wall_s: f64,
     /// CPU seconds of fit and predict.
     pub cpu_s: f64,
+    /// Seconds of selection and calibration, of a model that has them.
+    pub selection_wall_s: f64,
+    /// CPU seconds of selection and calibration.
+    pub selection_cpu_s: f64,
     /// Over the rows on which a series is open; none without a mask.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub active: Option<Measures>,
@@ -203,16 +257,14 @@ pub fn evaluate(
     cpu_time: &dyn Fn() -> Duration,
     done: &dyn Fn(),
 ) -> Evaluation {
-    let (mut frames, mut wall, mut cpu) = (Vec::new(), Duration::ZERO, Duration::ZERO);
+    let (mut frames, mut selection, mut fit) = (Vec::new(), Spent::default(), Spent::default());
     for window in windows {
-        let (begun, cpu_before) = (Instant::now(), cpu_time());
-        let answers = candidate.forecast(window);
-        wall += begun.elapsed();
-        cpu += cpu_time().saturating_sub(cpu_before);
+        let chosen = selection.on(cpu_time, || candidate.choose(window));
+        let answers = fit.on(cpu_time, || candidate.forecast(window, chosen.as_ref()));
         frames.push(Frame::new(window, answers));
         done();
     }
-    Evaluation { frames, wall, cpu }
+    Evaluation { frames, selection, fit }
 }
 
 impl Evaluation {
@@ -222,8 +274,10 @@ impl Evaluation {
         let of_window = |frame: &Frame| measures(std::slice::from_ref(frame), false);
         ModelReport {
             all: measures(&self.frames, false),
-            wall_s: self.wall.as_secs_f64(),
-            cpu_s: self.cpu.as_secs_f64(),
+            wall_s: self.fit.wall.as_secs_f64(),
+            cpu_s: self.fit.cpu.as_secs_f64(),
+            selection_wall_s: self.selection.wall.as_secs_f64(),
+            selection_cpu_s: self.selection.cpu.as_secs_f64(),
             active: settings.mask.map(|_| measures(&self.frames, true)),
             windows: if self.frames.len() > 1 {
                 self.frames.iter().map(of_window).collect()
@@ -233,3 +287,6 @@ impl Evaluation {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -80,6 +80,12 @@ impl<'a> Features<'a> {
         is_active(&self.table.series[series], self.view, row)
     }
 
+    /// The newest values of a series before an origin, for a net to read: a row as long for each series.
+    pub(crate) fn newest(&self, series: usize, origin: usize, into: &mut Vec<f32>) {
+        let history = &self.histories[series];
+        history.newest(origin, 2 * history.near, history.level(origin), into);
+    }
+
     /// Answers each question with a row.
     #[must_use]
     pub fn tell(&self, questions: &[Question]) -> Told {

@@ -8,3 +8,4 @@ pub mod boost;
 pub mod classical;
 pub mod features;
 pub mod forecast;
+pub mod tide;

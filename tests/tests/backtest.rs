@@ -36,7 +36,7 @@ const SETS: [(&str, &str); 3] = [
 ];
 
 /// All that there are.
-const MODELS: [&str; 9] = [
+const MODELS: [&str; 13] = [
     "SeasonalNaive",
     "ETS",
     "DOT",
@@ -46,6 +46,10 @@ const MODELS: [&str; 9] = [
     "Boost",
     "Boost+known",
     "Boost+oracle",
+    "TiDE-Q",
+    "TiDE-Q+known",
+    "TiDE-Q+oracle",
+    "intellicartel",
 ];
 
 /// The command on a file, which writes its report into another.
@@ -183,6 +187,7 @@ fn a_file_that_cannot_be_measured_is_told_why() {
     told(days, "--oracle open --median-by open", &["--median-by open", "no model may know its future"]);
     told(days, "--levels 80,90", &["90", "20, 40, 60, 80 and 95 per cent"]);
     told(days, "--boost 400,2,15", &["--boost", "a rate above 0 up to 1"]);
+    told(days, "--net 1500,0", &["--net", "a rate above 0 up to 0.1"]);
     told(
         days,
         "--save-pred /nowhere/forecasts.parquet",
@@ -226,7 +231,8 @@ fn broken_series_have_finite_forecasts() {
     std::fs::write(&input, text).expect("a file");
     let saved = world.path("forecasts.parquet");
     let models = MODELS.join(",");
-    let mut command = backtest(&input, &out, &format!("--freq D --season 7 --horizon 3 --models {models}"));
+    let mut command =
+        backtest(&input, &out, &format!("--freq D --season 7 --horizon 3 --net 60,0.002 --models {models}"));
     command.extend(["--save-pred".to_owned(), saved.to_string_lossy().into_owned()]);
     let _told = run(&world, &command).expect_success();
     let report = json_of(&out);

@@ -15,7 +15,7 @@ use models::backtest::{
     Candidate, Covariate, Evaluation, Frame, Frequency, LongTable, LongTableBuilder, ModelReport, Role,
     Settings, Window, evaluate, windows, write_parquet,
 };
-use models::boost;
+use models::{boost, tide};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
@@ -69,7 +69,7 @@ pub(crate) struct Backtest {
     /// Rows that a series needs before an origin [default: two seasons, one where a season has more than 24 periods]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     min_train: Option<u32>,
-    /// Columns that part a series' past into like periods, beside the season of the calendar, for GroupMedian and Boost.
+    /// Columns that part a series' past into like periods, beside the season of the calendar, for GroupMedian and models of many series.
     #[arg(long, value_delimiter = ',')]
     median_by: Vec<String>,
     /// How forests are grown: trees, rate, leaves, with commas between.
@@ -78,6 +78,9 @@ pub(crate) struct Backtest {
     /// What the rows in a leaf of a forest's trees weigh together, at least; the mean row weighs 1.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     boost_min_leaf: u32,
+    /// How nets learn: steps and rate, with a comma between.
+    #[arg(long, default_value = "1500,0.002", value_parser = Pace::from_str)]
+    net: Pace,
     /// The last rows of each series that are left out, as if they had not happened yet: for choosing settings.
     #[arg(long, default_value_t = 0)]
     holdback: u32,
@@ -111,6 +114,22 @@ impl FromStr for Growth {
             }
             _ => Err("give 1 to 10000 trees, a rate above 0 up to 1, and 2 to 1024 leaves, like 400,0.05,15"
                 .to_owned()),
+        }
+    }
+}
+
+/// Steps and rate of a net.
+#[derive(Debug, Clone, Copy, Serialize)]
+struct Pace(u32, f64);
+
+impl FromStr for Pace {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parsed = text.split_once(',').and_then(|(steps, rate)| steps.parse().ok().zip(rate.parse().ok()));
+        match parsed {
+            Some((steps @ 1..=100_000, rate)) if rate > 0.0 && rate <= 0.1 => Ok(Self(steps, rate)),
+            _ => Err("give 1 to 100000 steps and a rate above 0 up to 0.1, like 1500,0.002".to_owned()),
         }
     }
 }
@@ -231,6 +250,7 @@ impl Backtest {
         }
         let season = self.season as usize;
         let Growth(trees, rate, leaves) = self.boost;
+        let Pace(steps, pace) = self.net;
         let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Ok(Settings {
             season,
@@ -250,6 +270,7 @@ impl Backtest {
                 min_leaf: self.boost_min_leaf as usize,
                 ..boost::Config::default()
             },
+            net: tide::Config { steps: steps as usize, rate: pace, ..tide::Config::default() },
             jobs: self.jobs.map_or_else(cores, usize::from),
         })
     }

@@ -23,7 +23,7 @@ use serde::Serialize;
 use super::Frame;
 
 /// The quantiles that `SQL`, `pinball` and `cov_by_q` are about: .1 to .9.
-const SCORED: std::ops::RangeInclusive<usize> = INTERVAL_80.0..=INTERVAL_80.1;
+pub(super) const SCORED: std::ops::RangeInclusive<usize> = INTERVAL_80.0..=INTERVAL_80.1;
 const MEDIAN: usize = 5;
 
 /// Measures of a model; the module's table says what they are.

@@ -39,6 +39,33 @@ impl<'a> Window<'a> {
         Self { table, settings, number, parts }
     }
 
+    /// The same window as it was so many rows before: of the parts that were long enough by then.
+    pub(super) fn before(&self, rows: usize) -> Self {
+        let part = |part: &Part| {
+            let known =
+                part.known.checked_sub(rows).filter(|known| *known >= self.settings.min_train.max(1))?;
+            let scale = naive_error(&self.series(part).y[..known], self.settings.season);
+            Some(Part { series: part.series, known, scale })
+        };
+        Self { parts: self.parts.iter().filter_map(part).collect(), ..self.clone() }
+    }
+
+    /// How many rows are known of each of the table's series; none of those that take no part.
+    pub(super) fn known(&self) -> Vec<usize> {
+        self.of_series(0, |part| part.known)
+    }
+
+    /// The scale of each of the table's series; NaN of those that take no part.
+    pub(super) fn scales(&self) -> Vec<f64> {
+        self.of_series(f64::NAN, |part| part.scale)
+    }
+
+    fn of_series<T: Copy>(&self, none: T, of: impl Fn(&Part) -> T) -> Vec<T> {
+        let mut all = vec![none; self.table.series.len()];
+        self.parts.iter().for_each(|part| all[part.series] = of(part));
+        all
+    }
+
     /// The series of a part.
     #[must_use]
     pub fn series(&self, part: &Part) -> &'a LongSeries {

@@ -69,7 +69,7 @@ pub(super) struct History<'a> {
     /// Rows that means are taken over, ascending.
     windows: Vec<usize>,
     /// Rows that a level is taken from.
-    near: usize,
+    pub(super) near: usize,
     /// The least that a level is, at `n` by rows before `n`.
     least: Vec<f64>,
 }
@@ -194,6 +194,16 @@ impl<'a> History<'a> {
         self.tell_members(row, "like periods", group, level);
         self.tell_members(row, "place in season", slot, level);
         self.tell_year(row, question, level);
+    }
+
+    /// The newest `rows` rows before an origin, the newest last: values, and how far they lay above like periods, both in levels, and whether there is one.
+    pub(super) fn newest(&self, origin: usize, rows: usize, level: f64, into: &mut Vec<f32>) {
+        for back in (1..=rows).rev() {
+            let row = origin.checked_sub(back).filter(|row| is_active(self.series, self.view, *row));
+            let value = row.map_or(0.0, |row| self.series.y[row] / level);
+            let surprise = row.map_or(0.0, |row| self.surprises.between(row, row + 1) / level);
+            into.extend([value.asinh() as f32, surprise.asinh() as f32, f32::from(u8::from(row.is_some()))]);
+        }
     }
 
     fn tell_members(&self, row: &mut Row, name: &str, members: &[u32], level: f64) {

@@ -7,8 +7,9 @@
 use std::collections::BTreeMap;
 
 use super::conformal::{Weekly, fewest_origins};
-use super::naive::{DemandClass, scale, seasonal_naive};
+use super::naive::{scale, seasonal_naive};
 use super::series::Article;
+use crate::classical::demand::DemandClass;
 
 /// One in so many of an article's calibrating origins lends its errors: all seasons of the year, at a quarter of the memory.
 pub(crate) const EVERY_ORIGIN: usize = 4;

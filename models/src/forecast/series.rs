@@ -15,10 +15,11 @@ use chrono::Days;
 use domain::forecast::{DailySeries, DayForecast, SeriesForecast};
 
 use super::conformal::{Scores, Weekly, fewest_origins};
-use super::naive::{DemandClass, scale, seasonal_naive};
+use super::naive::{scale, seasonal_naive};
 use super::origins::{Origins, origins};
 use super::pool::Pool;
 use super::score::Score;
+use crate::classical::demand::DemandClass;
 
 /// Days with sales below which an article hardly sells.
 pub(crate) const FEWEST_SALE_DAYS: usize = 28;

@@ -1,0 +1,96 @@
+//! The product's forecast: a blend of candidates, weighed and calibrated on origins before the one that is forecast from.
+//!
+//! Models first learn up to two horizons before the origin. What they forecast from there chooses what each candidate counts, by class of demand; what they
+//! forecast a horizon later, of periods that lie behind all of those, says by how much quantiles and mean were off. Then they learn again up to the
+//! origin itself.
+
+use super::boosted::Forests;
+use super::calibration::Calibration;
+use super::net::Nets;
+use super::weights::{Weights, mixed};
+use super::{Answer, Candidate, Frame, Part, Sight, Window};
+use crate::classical::demand::DemandClass;
+
+/// What is blended.
+pub(super) const MEMBERS: [Candidate; 5] = [
+    Candidate::Boost(Sight::Known),
+    Candidate::Tide(Sight::Known),
+    Candidate::Theta,
+    Candidate::TeunterSyntetosBabai,
+    Candidate::SeasonalNaive,
+];
+
+/// Horizons before the origin at which candidates are weighed, and at which what they made is calibrated.
+const WEIGHED_AT: usize = 2;
+const CALIBRATED_AT: usize = 1;
+
+/// What was learned of older origins.
+#[derive(Debug, Default)]
+pub(super) struct Chosen {
+    weights: Weights,
+    calibration: Calibration,
+}
+
+impl Chosen {
+    /// By the known rows of a window alone.
+    pub(super) fn of(window: &Window<'_>) -> Self {
+        let older = |horizons: usize| window.before(horizons * window.settings.horizon);
+        let (oldest, newest) = (older(WEIGHED_AT), older(CALIBRATED_AT));
+        if oldest.parts.is_empty() {
+            return Self::default();
+        }
+        let forests = Forests::grow(&oldest, Sight::Known);
+        let nets = Nets::learn(&oldest, Sight::Known);
+        let frames =
+            |window: &Window<'_>| answers(window, &forests, &nets).map(|answers| Frame::new(window, answers));
+        let classes = classes(window);
+        let weights = Weights::of(&frames(&oldest), &classes);
+        let made = mixed(&frames(&newest), &weights, &classes);
+        let calibration = Calibration::of(&made, &classes, window.settings.horizon);
+        Self { weights, calibration }
+    }
+
+    /// Forecasts the parts of the window.
+    pub(super) fn forecast(&self, window: &Window<'_>) -> Vec<Answer> {
+        let forests = Forests::grow(window, Sight::Known);
+        let nets = Nets::learn(window, Sight::Known);
+        let members = answers(window, &forests, &nets);
+        let classes = classes(window);
+        let of_part = |at: usize, part: &Part| {
+            let class = classes[part.series];
+            let answer = self.weights.blend(class, |member| &members[member][at]);
+            self.calibration.apply(class, answer)
+        };
+        window.parts.iter().enumerate().map(|(at, part)| of_part(at, part)).collect()
+    }
+}
+
+/// What each member answers for the parts of a window. What is below 0 is 0 before it is blended, where it would be so in the end.
+fn answers(window: &Window<'_>, forests: &Forests, nets: &Nets) -> [Vec<Answer>; MEMBERS.len()] {
+    let floor = if window.settings.clip0 { 0.0 } else { f64::NEG_INFINITY };
+    MEMBERS.map(|member| {
+        let mut answers = match member {
+            Candidate::Boost(_) => forests.forecast(window),
+            Candidate::Tide(_) => nets.forecast(window),
+            other => other.forecast(window, None),
+        };
+        for answer in &mut answers {
+            let columns = answer.quantiles.iter_mut().chain([&mut answer.mean]);
+            columns.flatten().for_each(|value| *value = value.max(floor));
+        }
+        answers
+    })
+}
+
+/// The class of each of the table's series, by its known rows on which it is open.
+fn classes(window: &Window<'_>) -> Vec<DemandClass> {
+    let settings = window.settings;
+    let of_series = |(series, known): (&super::LongSeries, usize)| {
+        let is_open = |row: &usize| {
+            series.y[*row].is_finite()
+                && settings.mask.is_none_or(|mask| series.covariates[mask][*row] != 0.0)
+        };
+        DemandClass::of(&(0..known).filter(is_open).map(|row| series.y[row]).collect::<Vec<_>>())
+    };
+    window.table.series.iter().zip(window.known()).map(of_series).collect()
+}
