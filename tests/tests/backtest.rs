@@ -166,6 +166,18 @@ fn candidates_are_as_good_as_their_rivals_on_rows_held_back() {
             let ours = report["models"][model][key].as_f64().expect("a measure");
             assert!(ours < 1.005 * rival, "{name}, {model}: {key} {ours}, {rival}");
         }
+        // The blend learns twice for each origin: on the smallest set, here.
+        if rows == "16" {
+            let command =
+                backtest(&input, &out, &format!("{arguments} --models intellicartel --holdback {rows}"));
+            eprintln!("{}", run(&world, &command).expect_success().stdout);
+            let blend = json_of(&out)["models"]["intellicartel"].clone();
+            let of = |key: &str| blend[key].as_f64().expect("a measure");
+            let alone = report["models"]["Boost+known"]["SQL"].as_f64().expect("a measure");
+            assert!(of("SQL") < alone && of("SQL") < 0.98 * loss, "{name}: {blend}, {alone}");
+            assert!((of("cov80") - 0.8).abs() < 0.05 && of("mean_bias").abs() < 0.15, "{name}: {blend}");
+            assert!(of("selection_cpu_s") > 0.0, "{name}: {blend}");
+        }
     }
 }
 

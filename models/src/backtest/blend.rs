@@ -67,19 +67,18 @@ impl Chosen {
 
 /// What each member answers for the parts of a window. What is below 0 is 0 before it is blended, where it would be so in the end.
 fn answers(window: &Window<'_>, forests: &Forests, nets: &Nets) -> [Vec<Answer>; MEMBERS.len()] {
-    let floor = if window.settings.clip0 { 0.0 } else { f64::NEG_INFINITY };
-    MEMBERS.map(|member| {
-        let mut answers = match member {
-            Candidate::Boost(_) => forests.forecast(window),
-            Candidate::Tide(_) => nets.forecast(window),
-            other => other.forecast(window, None),
-        };
-        for answer in &mut answers {
+    let mut all = MEMBERS.map(|member| match member {
+        Candidate::Boost(_) => forests.forecast(window),
+        Candidate::Tide(_) => nets.forecast(window),
+        other => other.forecast(window, None),
+    });
+    if window.settings.clip0 {
+        for answer in all.iter_mut().flatten() {
             let columns = answer.quantiles.iter_mut().chain([&mut answer.mean]);
-            columns.flatten().for_each(|value| *value = value.max(floor));
+            columns.flatten().for_each(|value| *value = value.max(0.0));
         }
-        answers
-    })
+    }
+    all
 }
 
 /// The class of each of the table's series, by its known rows on which it is open.

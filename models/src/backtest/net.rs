@@ -136,7 +136,8 @@ fn came(window: &Window<'_>, features: &Features<'_>, origins: &[Origin], told: 
         came.raw.push(levels as f32);
         came.size.push(size * counts);
         // How far a step on the bent scale reaches on the other.
-        came.weight.push(size * like.hypot(BEND as f32) * counts);
+        came.weight
+            .push(size * like.clamp(-MOST_LEVELS as f32, MOST_LEVELS as f32).hypot(BEND as f32) * counts);
     }
     for weights in [&mut came.weight, &mut came.size] {
         let counted = || weights.iter().filter(|weight| **weight > 0.0);

@@ -28,7 +28,7 @@ pub(super) fn view(settings: &Settings, sight: Sight) -> View {
 
 /// What an error of a level counts in scaled errors.
 pub(super) fn size(level: f64, scale: f64) -> f32 {
-    Some(level / scale).filter(|size| size.is_finite()).unwrap_or(1.0) as f32
+    Some((level / scale) as f32).filter(|size| size.is_finite()).unwrap_or(1.0)
 }
 
 /// Levels on the bent scale.

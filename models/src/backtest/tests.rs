@@ -110,3 +110,25 @@ fn a_history_of_one_horizon_or_less_has_a_blend_too() {
         assert!(frame.quantiles.iter().flatten().chain(&frame.mean).all(|value| value.is_finite()));
     }
 }
+
+/// Sums of such values are no numbers.
+#[test]
+fn a_spike_without_measure_leaves_every_forecast_finite() {
+    let mut table = table();
+    table.series[0].y[250] = 1e300;
+    for candidate in [Candidate::Boost(Sight::Known), Candidate::Tide(Sight::Known), Candidate::Blend] {
+        for frame in frames(&table, 2, candidate) {
+            let of_others = |row: &usize| frame.series[*row] > 0;
+            for row in (0..frame.y.len()).filter(of_others) {
+                let quantiles = frame.quantiles.each_ref().map(|column| column[row]);
+                assert!(
+                    quantiles.iter().all(|value| (-1e6..1e6).contains(value)),
+                    "{}: {quantiles:?}",
+                    candidate.name()
+                );
+            }
+            let all = frame.quantiles.iter().flatten().chain(&frame.mean);
+            assert!(all.into_iter().all(|value| value.is_finite()), "{}", candidate.name());
+        }
+    }
+}

@@ -11,8 +11,8 @@ const SCORED_COUNT: usize = *SCORED.end() + 1 - *SCORED.start();
 /// Rounds of selection: weights are multiples of one over it.
 const ROUNDS: usize = 20;
 
-/// What members count before anything is seen of them, and the share of that in every weight: an origin or two say little, and old ones mislead. Chosen on
-/// rows before the evaluation windows of the three sets of decision 014.
+/// What members count before anything is seen of them, and the share of that in every weight: one origin says little. Chosen on rows before the
+/// evaluation windows of the sets of decision 015.
 const PRIOR: Shares = [0.7, 0.3, 0.0, 0.0, 0.0];
 const PRIOR_SHARE: f64 = 0.5;
 
@@ -32,8 +32,9 @@ impl Default for Weights {
 }
 
 impl Weights {
-    /// Of what each member forecast. Members are chosen one after the other, with replacement, each the one that brings the scaled quantile
-    /// loss of the mean of those chosen furthest down (Caruana et al., Ensemble Selection from Libraries of Models, ICML 2004); weights of a class are shrunk to those of all rows.
+    /// Of what each member forecast. Members are chosen one after the other, with replacement, each the one that brings the scaled
+    /// quantile loss of the mean of those chosen furthest down (Caruana et al., Ensemble Selection from Libraries of Models, ICML 2004); weights of a class are
+    /// shrunk to those of all rows.
     pub(super) fn of(frames: &[Frame; MEMBERS.len()], classes: &[DemandClass]) -> Self {
         let (all, _) = selected(frames, |_| true);
         let of_class = |class: DemandClass| {

@@ -20,6 +20,9 @@ const LEAST: f64 = 0.05;
 /// A level is no more than this, so that values in levels are numbers even where sums of values are none.
 const MOST: f64 = 1e150;
 
+/// Values that a net reads on a bent scale are no more: some ten thousand levels.
+const MOST_BENT: f64 = 10.0;
+
 /// How far back a last sale is looked for.
 const FAR: usize = 200;
 
@@ -196,13 +199,18 @@ impl<'a> History<'a> {
         self.tell_year(row, question, level);
     }
 
-    /// The newest `rows` rows before an origin, the newest last: values, and how far they lay above like periods, both in levels, and whether there is one.
+    /// The newest `rows` rows before an origin, the newest last: of each its value, how far it lay above like periods (both in levels, on a scale that bends), and
+    /// whether there is one.
     pub(super) fn newest(&self, origin: usize, rows: usize, level: f64, into: &mut Vec<f32>) {
         for back in (1..=rows).rev() {
             let row = origin.checked_sub(back).filter(|row| is_active(self.series, self.view, *row));
-            let value = row.map_or(0.0, |row| self.series.y[row] / level);
-            let surprise = row.map_or(0.0, |row| self.surprises.between(row, row + 1) / level);
-            into.extend([value.asinh() as f32, surprise.asinh() as f32, f32::from(u8::from(row.is_some()))]);
+            let bent = |of: &dyn Fn(usize) -> f64| {
+                let levels = row.map(|row| of(row) / level).filter(|levels| !levels.is_nan());
+                levels.unwrap_or(0.0).asinh().clamp(-MOST_BENT, MOST_BENT) as f32
+            };
+            let value = bent(&|row| self.series.y[row]);
+            let surprise = bent(&|row| self.surprises.between(row, row + 1));
+            into.extend([value, surprise, f32::from(u8::from(row.is_some()))]);
         }
     }
 
