@@ -222,7 +222,7 @@ pub struct ModelReport {
     pub wall_s: f64,
     /// CPU seconds of fit and predict.
     pub cpu_s: f64,
-    /// Seconds of selection and calibration, of a model that has them.
+    /// Seconds of selection and calibration; 0 for a model that has neither.
     pub selection_wall_s: f64,
     /// CPU seconds of selection and calibration.
     pub selection_cpu_s: f64,

@@ -15,6 +15,9 @@ use crate::boost::Columns;
 use history::History;
 use market::Market;
 
+/// Rows before an origin that a net reads one by one, at most: where seasons are long, more would fill the memory.
+const NEWEST: usize = 64;
+
 /// How series are looked at. Covariates are given by their places in the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct View {
@@ -83,7 +86,7 @@ impl<'a> Features<'a> {
     /// The newest values of a series before an origin, for a net to read: a row as long for each series.
     pub(crate) fn newest(&self, series: usize, origin: usize, into: &mut Vec<f32>) {
         let history = &self.histories[series];
-        history.newest(origin, 2 * history.near, history.level(origin), into);
+        history.newest(origin, NEWEST.min(2 * history.near), history.level(origin), into);
     }
 
     /// Answers each question with a row.
@@ -220,10 +223,13 @@ mod tests {
             let question = [Question { series, target: origin + ahead, origin }];
             let known = before.series.iter().map(|series| series.y.len()).collect::<Vec<_>>();
             let told = |table: &LongTable| {
-                let told = Features::new(table, &view, &known).tell(&question);
+                let features = Features::new(table, &view, &known);
+                let told = features.tell(&question);
                 // Bits, since missing is not equal to missing.
                 let bits = told.columns.values.iter().map(|column| column[0].to_bits()).collect::<Vec<_>>();
-                (told.columns.names, bits, told.levels, told.like)
+                let mut newest = Vec::new();
+                features.newest(series, origin, &mut newest);
+                (told.columns.names, bits, told.levels, told.like, newest)
             };
             prop_assert_eq!(told(&before), told(&after));
         }

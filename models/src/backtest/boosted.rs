@@ -59,7 +59,7 @@ impl Forests {
 /// origins: too little is known there.
 fn questions(window: &Window<'_>, features: &Features<'_>, seed: u64) -> Vec<Question> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
-    let first = |part: &Part| (2 * window.settings.season).min(part.known / 2);
+    let first = |part: &Part| part.first_origin(window.settings.season);
     let targets =
         |part: &Part| (first(part)..part.known).filter(|row| features.is_active(part.series, *row)).count();
     let count: usize = window.parts.iter().map(targets).sum();

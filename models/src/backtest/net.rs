@@ -79,11 +79,9 @@ impl Nets {
 
 /// The origins that are learned from: as many as give the rows that there may be, by chance. Of the newest ones only the first periods ahead have come.
 fn origins(window: &Window<'_>) -> Vec<Origin> {
-    // As forests do, nets leave out the first rows of a series.
-    let first = |part: &Part| (2 * window.settings.season).min(part.known / 2);
     let of_part = |part: &Part| {
         let series = part.series;
-        (first(part)..part.known).map(move |origin| (series, origin))
+        (part.first_origin(window.settings.season)..part.known).map(move |origin| (series, origin))
     };
     let mut origins: Vec<Origin> = window.parts.iter().flat_map(of_part).collect();
     let kept = MOST_ROWS as f64 / (origins.len() * window.settings.horizon) as f64;

@@ -26,27 +26,32 @@ pub struct Part {
     pub scale: f64,
 }
 
+impl Part {
+    /// A series of which all but the last of some rows are known; none where those are too few.
+    fn of(at: usize, series: &LongSeries, rows: usize, unknown: usize, settings: &Settings) -> Option<Self> {
+        let known = rows.checked_sub(unknown).filter(|known| *known >= settings.min_train.max(1))?;
+        Some(Self { series: at, known, scale: naive_error(&series.y[..known], settings.season) })
+    }
+
+    /// The first row that is an origin to learn from: too little is known at those before it.
+    pub(super) fn first_origin(&self, season: usize) -> usize {
+        (2 * season).min(self.known / 2)
+    }
+}
+
 impl<'a> Window<'a> {
     /// The window of a number.
     pub(super) fn new(table: &'a LongTable, settings: &'a Settings, number: usize) -> Self {
         let behind = settings.horizon * (settings.windows - number);
-        let part = |(at, series): (usize, &LongSeries)| {
-            let known =
-                series.y.len().checked_sub(behind).filter(|known| *known >= settings.min_train.max(1))?;
-            Some(Part { series: at, known, scale: naive_error(&series.y[..known], settings.season) })
-        };
+        let part =
+            |(at, series): (usize, &LongSeries)| Part::of(at, series, series.y.len(), behind, settings);
         let parts = table.series.iter().enumerate().filter_map(part).collect();
         Self { table, settings, number, parts }
     }
 
     /// The same window as it was so many rows before: of the parts that were long enough by then.
     pub(super) fn before(&self, rows: usize) -> Self {
-        let part = |part: &Part| {
-            let known =
-                part.known.checked_sub(rows).filter(|known| *known >= self.settings.min_train.max(1))?;
-            let scale = naive_error(&self.series(part).y[..known], self.settings.season);
-            Some(Part { series: part.series, known, scale })
-        };
+        let part = |part: &Part| Part::of(part.series, self.series(part), part.known, rows, self.settings);
         Self { parts: self.parts.iter().filter_map(part).collect(), ..self.clone() }
     }
 
