@@ -7,7 +7,7 @@ export CLIPPY_ARGS := -Dwarnings__CLIPPY_HACKERY__
 
 # Always the whole workspace: cargo resolves features for what it is asked to build, and a single crate would compile the dependencies anew.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check kill-test trickle bench services
+.PHONY: help demo test check kill-test trickle bench bench-forecast tune-forecast services
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -40,6 +40,19 @@ bench: ## side-by-side runs in release: throughput against peers, recovery, late
 	scripts/setup test
 	env -u RUSTC_WORKSPACE_WRAPPER cargo build -q --release --workspace --bins
 	INTELLICARTEL_BENCH_PYTHON=$$(scripts/python-env benches/python/requirements.txt) scripts/with-services $(CARGO_TARGET_DIR)/release/benches $(or $(BENCH),all)
+
+FORECASTS := $(or $(INTELLICARTEL_CACHE),$(HOME)/.cache/intellicartel)/forecasts
+ON_FORECASTS = INTELLICARTEL=$(CARGO_TARGET_DIR)/debug/intellicartel INTELLICARTEL_BENCH_PYTHON=$$(scripts/python-env benches/forecast/requirements.txt) sh -c
+
+bench-forecast: ## forecasts beside statsforecast and LightGBM on three sets of real series, in one table on stdout (SETS="rossmann daily weekly")
+	scripts/setup test
+	cargo build -q --workspace --all-targets
+	$(ON_FORECASTS) '$$INTELLICARTEL_BENCH_PYTHON benches/forecast/bench.py $(FORECASTS) $(SETS)'
+
+tune-forecast: ## both sides' settings on rows held back; what benches/forecast/*-holdback.csv hold already is not run again
+	scripts/setup test
+	cargo build -q --workspace --all-targets
+	$(ON_FORECASTS) 'for side in rival ours; do $$INTELLICARTEL_BENCH_PYTHON benches/forecast/tune.py $$side $(FORECASTS) $(SETS); done'
 
 services: ## starts Kafka and S3 for working by hand; `scripts/services down` stops them
 	scripts/setup test

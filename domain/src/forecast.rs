@@ -34,6 +34,8 @@ pub struct DailySeries {
     pub key: SeriesKey,
     /// The article's newest name.
     pub product_name: Option<String>,
+    /// The category of the article's newest product record.
+    pub category: Option<String>,
     /// The day of the first value.
     pub start: NaiveDate,
     /// Units of each day, returns subtracted, so that a day may be below 0; 0 where nothing sold.
@@ -56,11 +58,44 @@ impl DailySeries {
     }
 }
 
+/// What is known of a business day before it comes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PlannedDay {
+    /// Whether the store is closed.
+    pub is_closed: bool,
+    /// Whether it is a public holiday.
+    pub is_holiday: bool,
+    /// Whether schools are closed for holidays.
+    pub is_school_holiday: bool,
+    /// Whether a promotion of the business is on.
+    pub is_promotion: bool,
+}
+
+/// The days of a store, those to come among them. Days that it does not hold are like any other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StorePlan {
+    /// The first day.
+    pub start: NaiveDate,
+    /// It and those behind it.
+    pub days: Vec<PlannedDay>,
+}
+
+impl StorePlan {
+    /// What is known of a day.
+    #[must_use]
+    pub fn on(&self, day: NaiveDate) -> PlannedDay {
+        let at = usize::try_from((day - self.start).num_days()).ok();
+        at.and_then(|at| self.days.get(at)).copied().unwrap_or_default()
+    }
+}
+
 /// The daily series of a lake, with the versions of the tables that they were read from.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct SeriesSet {
     /// The series, ordered by key, each key once.
     pub series: Vec<DailySeries>,
+    /// By tenant and store, what is known of its days.
+    pub plans: BTreeMap<(String, String), StorePlan>,
     /// Table name to version, like `curated.sales` -> 12. All rows were read at these versions.
     pub lake_versions: BTreeMap<String, u64>,
 }
@@ -87,13 +122,98 @@ pub struct DayForecast {
     pub mean: f64,
     /// Quantiles at [`QUANTILES_PER_MILLE`]: finite, not below 0, not falling.
     pub quantiles: [f64; 11],
+    /// Of the units of all days from the first one ahead up to and with this one.
+    pub total: Total,
+}
+
+/// Units of some days in all: what is needed until a delivery comes. Finite, not below 0; quantiles do not fall.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Total {
+    /// Expected units, the sum of the days' means.
+    pub mean: f64,
+    /// As often below as above.
+    pub median: f64,
+    /// Above it in one case of ten.
+    pub q900: f64,
+    /// Above it in one case of forty.
+    pub q975: f64,
+}
+
+/// What a forecast is about, inside a business.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Subject {
+    /// An article in a store.
+    Sku {
+        /// The store.
+        store: String,
+        /// The article.
+        sku: String,
+    },
+    /// All articles of a category in a store.
+    Category {
+        /// The store.
+        store: String,
+        /// The category.
+        category: String,
+    },
+    /// All articles of a store.
+    Store {
+        /// The store.
+        store: String,
+    },
+    /// All stores.
+    Business,
+}
+
+impl Subject {
+    /// Its level, as `marts.forecasts` names it.
+    #[must_use]
+    pub fn level(&self) -> &'static str {
+        match self {
+            Self::Sku { .. } => "sku",
+            Self::Category { .. } => "category",
+            Self::Store { .. } => "store",
+            Self::Business => "business",
+        }
+    }
+
+    /// The store that it is about.
+    #[must_use]
+    pub fn store(&self) -> Option<&str> {
+        match self {
+            Self::Sku { store, .. } | Self::Category { store, .. } | Self::Store { store } => Some(store),
+            Self::Business => None,
+        }
+    }
+
+    /// The category that it is about.
+    #[must_use]
+    pub fn category(&self) -> Option<&str> {
+        if let Self::Category { category, .. } = self { Some(category) } else { None }
+    }
+
+    /// The article that it is about.
+    #[must_use]
+    pub fn sku(&self) -> Option<&str> {
+        if let Self::Sku { sku, .. } = self { Some(sku) } else { None }
+    }
+}
+
+impl std::fmt::Display for Subject {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let parts = [self.store(), self.category(), self.sku()];
+        f.write_str(self.level())?;
+        parts.into_iter().flatten().try_for_each(|part| write!(f, " {part}"))
+    }
 }
 
 /// The forecast of one series.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SeriesForecast {
+    /// The business.
+    pub tenant: String,
     /// What it is about.
-    pub key: SeriesKey,
+    pub subject: Subject,
     /// The article's newest name.
     pub product_name: Option<String>,
     /// The last day whose sales are known.
@@ -116,7 +236,7 @@ pub struct ForecastRun {
     pub lake_versions: BTreeMap<String, u64>,
     /// When the run was made.
     pub created_at: Micros,
-    /// The forecasts, each key once.
+    /// The forecasts, each subject of a business once.
     pub forecasts: Vec<SeriesForecast>,
 }
 
@@ -137,7 +257,8 @@ mod tests {
     fn a_series_ends_on_its_last_value() {
         let key = SeriesKey { tenant: "t".to_owned(), store: "s".to_owned(), sku: "a".to_owned() };
         let start = NaiveDate::from_ymd_opt(2011, 12, 1).expect("a date");
-        let mut series = DailySeries { key, product_name: None, start, units: vec![1.0; 9], sale_days: 9 };
+        let mut series =
+            DailySeries { key, product_name: None, category: None, start, units: vec![1.0; 9], sale_days: 9 };
         assert_eq!(series.end().to_string(), "2011-12-09");
         series.units.clear();
         assert_eq!(series.end().to_string(), "2011-11-30");

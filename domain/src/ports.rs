@@ -193,8 +193,9 @@ pub trait ForecastSink: Send + Sync + Debug {
 /// Long series out of the lake.
 #[async_trait]
 pub trait Tables: Send + Sync + Debug {
-    /// Daily net units by tenant, store and sku of all sales that `principal` may see, as the daily mart has them. Days are those of the store.
-    async fn daily_series(&self, principal: &Principal) -> Result<SeriesSet>;
+    /// Daily net units by tenant, store and sku of all sales that `principal` may see, as the daily mart has them, and what is known of the stores' days up
+    /// to `days_ahead` behind the last. Days are those of the store.
+    async fn daily_series(&self, principal: &Principal, days_ahead: usize) -> Result<SeriesSet>;
 }
 
 /// What became of a table's rows between two versions.

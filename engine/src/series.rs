@@ -1,9 +1,10 @@
 //! The daily series that models are made of, read by SQL over the daily mart.
 //!
-//! All is read at versions which the set names. Two questions are asked: the net units of each day on which something was sold or came back, in
-//! the order of the series, and the names on the receipts. Answers are taken batch by batch; what is held is the dense series alone, 8 bytes a day.
+//! All is read at versions which the set names. Questions are asked for the net units of each day on which something was sold or came back, in the order of
+//! the series, for the names on the receipts, for the products' categories, and for what is known of the stores' days. Answers are taken batch by batch;
+//! what is held is the dense series alone, 8 bytes a day.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
@@ -11,21 +12,28 @@ use arrow::datatypes::{Date32Type, Float64Type};
 use async_trait::async_trait;
 use chrono::NaiveDate;
 use domain::forecast::{DailySeries, SeriesKey, SeriesSet};
+use domain::marts::day_of;
 use domain::ports::{Snapshots, Tables};
 use domain::principal::{Principal, StoreScope};
-use domain::{Error, Result};
+use domain::{Error, Feed, Result};
 use futures::StreamExt;
 
+use crate::marts::{Work, plans};
 use crate::{Engine, Limits, Session};
 
 const SALES: &str = "curated.sales";
 const ITEM_DAYS: &str = "marts.item_days";
+const PRODUCTS: &str = "curated.products";
+
+/// The feeds that plans are made of.
+const PLANNED_BY: [Feed; 2] = [Feed::Stores, Feed::Events];
 
 /// Reads series out of a lake.
 #[derive(Debug)]
 pub struct SeriesReader {
     /// The operator's: one question reads all businesses, and the scope stands in its condition.
     session: Session,
+    work: Work,
     versions: Arc<dyn Snapshots>,
 }
 
@@ -33,7 +41,8 @@ impl SeriesReader {
     /// A reader that asks `engine` at versions that `versions` tells.
     #[must_use]
     pub fn new(engine: &Engine, versions: Arc<dyn Snapshots>) -> Self {
-        Self { session: engine.session(Principal::Operator), versions }
+        let work = Work::new(Arc::clone(&engine.shared));
+        Self { session: engine.session(Principal::Operator), work, versions }
     }
 
     /// Gives `take` every batch of an answer.
@@ -48,7 +57,7 @@ impl SeriesReader {
 
 #[async_trait]
 impl Tables for SeriesReader {
-    async fn daily_series(&self, principal: &Principal) -> Result<SeriesSet> {
+    async fn daily_series(&self, principal: &Principal, days_ahead: usize) -> Result<SeriesSet> {
         let days_version = self.versions.newest_version(ITEM_DAYS).await?;
         let sales_version = self.versions.newest_version(SALES).await?;
         let scope = scope(principal);
@@ -75,9 +84,75 @@ impl Tables for SeriesReader {
             Ok(())
         };
         self.each(&names, name).await?;
-        let lake_versions = [(ITEM_DAYS.to_owned(), days_version), (SALES.to_owned(), sales_version)].into();
-        Ok(SeriesSet { series, lake_versions })
+        let products_version = self.versions.newest_version(PRODUCTS).await?;
+        self.categorise(&mut series, products_version, principal).await?;
+        let (plans, planned_by) = self.plans(&series, days_ahead).await?;
+        let read = [(ITEM_DAYS, days_version), (SALES, sales_version), (PRODUCTS, products_version)];
+        let read = read.map(|(table, version)| (table.to_owned(), version)).into_iter();
+        let planned_by = planned_by.into_iter().map(|(feed, version)| (of_feed(feed), version));
+        Ok(SeriesSet { series, plans, lake_versions: read.chain(planned_by).collect() })
     }
+}
+
+impl SeriesReader {
+    /// Gives each article the category of its newest product record.
+    async fn categorise(
+        &self,
+        series: &mut [DailySeries],
+        version: u64,
+        principal: &Principal,
+    ) -> Result<()> {
+        let scope = match principal {
+            Principal::Operator => scope(principal),
+            Principal::Tenant { tenant, .. } => {
+                scope(&Principal::Tenant { tenant: tenant.clone(), stores: StoreScope::All })
+            }
+        };
+        let sql = format!(
+            "SELECT tenant, sku, last_value(category ORDER BY valid_from) AS category FROM curated.\"products@{version}\" \
+             WHERE category IS NOT NULL AND {scope} GROUP BY tenant, sku"
+        );
+        let mut categories: HashMap<(String, String), String> = HashMap::new();
+        let take = |batch: &RecordBatch| {
+            let (tenants, skus, names) =
+                (text(batch, "tenant")?, text(batch, "sku")?, text(batch, "category")?);
+            for row in 0..batch.num_rows() {
+                let key = (tenants.value(row).to_owned(), skus.value(row).to_owned());
+                categories.insert(key, names.value(row).to_owned());
+            }
+            Ok(())
+        };
+        self.each(&sql, take).await?;
+        for series in series {
+            let key = (series.key.tenant.clone(), series.key.sku.clone());
+            series.category = categories.get(&key).cloned();
+        }
+        Ok(())
+    }
+
+    /// What is known of the stores' days, from the first of any series on, and the versions that it was read at.
+    async fn plans(&self, series: &[DailySeries], days_ahead: usize) -> Result<(Plans, BTreeMap<Feed, u64>)> {
+        let mut versions = BTreeMap::new();
+        for feed in PLANNED_BY {
+            versions.insert(feed, self.versions.newest_version(&of_feed(feed)).await?);
+        }
+        let mut spans = BTreeMap::new();
+        for series in series {
+            let key = (series.key.tenant.clone(), series.key.store.clone());
+            let ahead = i32::try_from(days_ahead).unwrap_or(i32::MAX);
+            let (start, last) = (day_of(series.start), day_of(series.end()).saturating_add(ahead));
+            let span = spans.entry(key).or_insert((start, last));
+            *span = (span.0.min(start), span.1.max(last));
+        }
+        let plans = plans(&self.work, &versions, &spans).await?;
+        Ok((plans, versions))
+    }
+}
+
+type Plans = BTreeMap<(String, String), domain::forecast::StorePlan>;
+
+fn of_feed(feed: Feed) -> String {
+    format!("curated.{}", feed.name())
 }
 
 /// What a principal may see, as a condition.
@@ -131,7 +206,8 @@ impl Dense {
         if !same_series {
             let key = SeriesKey { tenant: tenant.to_owned(), store: store.to_owned(), sku: sku.to_owned() };
             let units = Vec::new();
-            self.done.push(DailySeries { key, product_name: None, start: day, units, sale_days: 0 });
+            let (product_name, category) = (None, None);
+            self.done.push(DailySeries { key, product_name, category, start: day, units, sale_days: 0 });
         }
         self.store_end = self.store_end.max(day);
         if let Some(series) = self.done.last_mut() {

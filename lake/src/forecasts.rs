@@ -44,16 +44,16 @@ fn check(run: &ForecastRun) -> Result<()> {
     }
     let sound = |forecast: &SeriesForecast| {
         forecast.days.iter().all(|day| {
-            let finite =
-                day.quantiles.iter().chain([&day.mean]).all(|figure| figure.is_finite() && *figure >= 0.0);
-            finite && day.quantiles.is_sorted()
+            let total = [day.total.median, day.total.q900, day.total.q975];
+            let all = day.quantiles.iter().chain(&total).chain([&day.mean, &day.total.mean]);
+            let finite = all.into_iter().all(|figure| figure.is_finite() && *figure >= 0.0);
+            finite && day.quantiles.is_sorted() && total.is_sorted()
         })
     };
     match run.forecasts.iter().find(|forecast| !sound(forecast)) {
         None => Ok(()),
-        Some(SeriesForecast { key, .. }) => Err(Error::invalid(format!(
-            "the forecast of {}/{}/{} has figures that are not finite, below 0 or crossing",
-            key.tenant, key.store, key.sku
+        Some(SeriesForecast { tenant, subject, .. }) => Err(Error::invalid(format!(
+            "the forecast of {tenant}, {subject}, has figures that are not finite, below 0 or crossing"
         ))),
     }
 }

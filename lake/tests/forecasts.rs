@@ -11,7 +11,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::TimestampMicrosecondType;
 use chrono::{Days, NaiveDate};
 use domain::ErrorKind;
-use domain::forecast::{Backtest, DayForecast, ForecastRun, SeriesForecast, SeriesKey};
+use domain::forecast::{Backtest, DayForecast, ForecastRun, SeriesForecast, Subject, Total};
 use domain::ports::{Blobs, ForecastSink, Snapshots, WrittenForecasts};
 use futures::future::join_all;
 use lake::{Lake, LakeOptions};
@@ -33,13 +33,11 @@ fn run(digit: char, articles: usize, origin: &str, created_at: i64) -> ForecastR
         date: origin + Days::new(ahead),
         mean: 1.5,
         quantiles: std::array::from_fn(|at| at as f64),
+        total: Total { mean: 1.5 * ahead as f64, median: 1.0, q900: 3.0, q975: 4.0 },
     };
     let forecast = |article: usize| SeriesForecast {
-        key: SeriesKey {
-            tenant: "gift-uk".to_owned(),
-            store: "online".to_owned(),
-            sku: format!("sku-{article}"),
-        },
+        tenant: "gift-uk".to_owned(),
+        subject: Subject::Sku { store: "online".to_owned(), sku: format!("sku-{article}") },
         product_name: article.is_multiple_of(2).then(|| format!("Article {article}")),
         origin,
         days: (1..=DAYS).map(day).collect(),
@@ -218,10 +216,11 @@ async fn figures_that_no_reader_should_meet_are_refused() {
     };
     let empty = ForecastRun { forecasts: Vec::new(), ..run('a', 0, "2011-12-09", 1) };
     for (run, word) in [
-        (spoil(|day| day.mean = f64::NAN), "online/sku-1"),
-        (spoil(|day| day.quantiles[10] = f64::INFINITY), "online/sku-1"),
-        (spoil(|day| day.quantiles[0] = -0.1), "online/sku-1"),
-        (spoil(|day| day.quantiles[3] = 9.0), "online/sku-1"),
+        (spoil(|day| day.mean = f64::NAN), "sku online sku-1"),
+        (spoil(|day| day.quantiles[10] = f64::INFINITY), "sku online sku-1"),
+        (spoil(|day| day.quantiles[0] = -0.1), "sku online sku-1"),
+        (spoil(|day| day.quantiles[3] = 9.0), "sku online sku-1"),
+        (spoil(|day| day.total.q900 = 0.5), "sku online sku-1"),
         (empty, "without forecasts"),
     ] {
         let error = lake.write_forecasts(run).await.expect_err("refused");

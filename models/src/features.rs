@@ -10,8 +10,8 @@ mod history;
 mod market;
 mod plan;
 
-use crate::backtest::{Frequency, LongSeries, LongTable};
 use crate::boost::Columns;
+use crate::panel::{Frequency, LongSeries, LongTable};
 use history::History;
 use market::Market;
 
@@ -160,7 +160,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::backtest::{Covariate, LongTableBuilder, Role};
+    use crate::panel::{Covariate, LongTableBuilder, Role};
 
     const DAYS: usize = 420;
     const HORIZON: usize = 14;

@@ -1,69 +1,114 @@
-//! The first forecast: seasonal naive by week, with conformal intervals from its own past errors.
+//! Forecasts of a business: of each article in each store, of categories, stores and the whole, with quantiles and totals, and how good they were.
 //!
-//! **The mean** of a day is the value of the same weekday in the last known week, 0 if more came back than was sold. It is the naive forecast
-//! itself, and so the bar for every later model.
+//! Articles are forecast by the product's blend ([`crate::candidates`]), and those that hardly sell by their own days ([`leaf`]). A horizon before the last known
+//! day, all of it is done once as if the days since had not come: what was made then is compared with what came, and that is what a forecast says of
+//! itself. The blend that is served takes weights and calibration from there and learns again up to the last day. Where nothing could be
+//! judged, no model is served. Levels above the article come out of sample paths ([`paths`], [`levels`]).
 //!
-//! **The quantiles** are that value plus quantiles of its signed past errors ([`origins`] says which), one set for each week of the horizon.
-//! Which errors an article stands on is told in [`series`]: its own, those of similar articles of its store, or, for an article that hardly
-//! sells, the days of its own last year. What the measures of past origins say, and what they leave out, stands in
-//! `docs/decisions/003-first-forecast.md`.
-//!
-//! [`forecast`] promises, for any numbers whatever: no panic; every figure finite, not below 0 and not above twice the greatest day of the
-//! history; quantiles that do not fall; and a stated reason wherever a series did not get the model proper.
+//! [`forecast`] promises, for any numbers whatever: no panic; every figure finite and not below 0, those of an article not above twice the greatest
+//! day of its history; quantiles that do not fall; means that sum from level to level; and a stated reason wherever an article did not get the model proper.
 
+mod business;
+mod closures;
 mod conformal;
+mod leaf;
+mod levels;
 mod manifest;
-mod naive;
-mod origins;
-mod pool;
+mod paths;
 mod publish;
 mod score;
-mod series;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use chrono::NaiveDate;
-use domain::forecast::{Backtest, DailySeries, SeriesForecast, SeriesSet};
+use domain::forecast::{Backtest, DailySeries, SeriesForecast, SeriesSet, Subject};
 use domain::principal::Principal;
 use domain::{Error, Result};
 use serde::Serialize;
 
-pub use conformal::Scores;
 pub use manifest::CODE_VERSION;
-pub use origins::{Origins, origins};
 pub use publish::{Published, Timings, publish};
 
+use crate::candidates::Chosen;
+use crate::panel::MOST_ROWS;
+use business::Business;
+use leaf::{Leaf, fallback, leaves};
+use levels::{Made, levels};
 use manifest::Identity;
-use pool::Pool;
 use score::Score;
-use series::{Article, Kind};
 
 /// The longest horizon in days.
 pub const MAX_HORIZON_DAYS: usize = 365;
 
+/// How much models learn.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Learning {
+    /// Rows that they learn from, at most.
+    pub rows: usize,
+    /// Trees of a forest, and the rate at which they are added.
+    pub trees: usize,
+    /// See `trees`.
+    pub tree_rate: f32,
+    /// Steps of a net.
+    pub steps: usize,
+}
+
+impl Learning {
+    /// From fewer rows, in fewer steps: for a first look.
+    pub const QUICK: Self = Self { rows: 50_000, trees: 100, tree_rate: 0.15, steps: 300 };
+    /// What accuracy is measured with.
+    pub const FULL: Self = Self { rows: MOST_ROWS, trees: 400, tree_rate: 0.05, steps: 1_500 };
+}
+
 /// What can be chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ForecastConfig {
     /// Days ahead, 1 to [`MAX_HORIZON_DAYS`].
     pub horizon_days: usize,
+    /// How much models learn.
+    pub learning: Learning,
 }
 
 impl Default for ForecastConfig {
     fn default() -> Self {
-        Self { horizon_days: 28 }
+        Self { horizon_days: 28, learning: Learning::FULL }
     }
 }
 
-/// How many series got what.
+/// What is being done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Candidates are weighed and calibrated on older origins.
+    Weighing,
+    /// The model is judged on the last horizon.
+    Judging,
+    /// It learns up to the last day, and forecasts.
+    Learning,
+}
+
+impl Stage {
+    /// All of them, in order.
+    pub const ALL: [Self; 3] = [Self::Weighing, Self::Judging, Self::Learning];
+
+    /// As a progress bar shows it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Weighing => "weighing candidates on older origins",
+            Self::Judging => "judging the model on the last horizon",
+            Self::Learning => "learning up to the last day",
+        }
+    }
+}
+
+/// How many articles got what.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
     /// All of them.
     pub series: usize,
-    /// The model proper: seasonal naive with errors of their own.
+    /// The model proper.
     pub model: usize,
-    /// Seasonal naive with the errors of similar articles, for want of history.
-    pub pooled: usize,
-    /// The mean and the quantiles of their own days, for want of sales or of similar articles.
+    /// The mean and the quantiles of their own days, for want of sales or of history.
     pub sparse: usize,
 }
 
@@ -78,29 +123,35 @@ pub struct Forecasts {
     pub tenant: String,
     /// What the series were read from.
     pub lake_versions: BTreeMap<String, u64>,
-    /// One for each series, in their order.
+    /// Of all levels: articles in their order, behind those of a store its categories and itself, in the end the business.
     pub forecasts: Vec<SeriesForecast>,
-    /// How many got what.
+    /// How many articles got what.
     pub counts: Counts,
-    /// The measures over all series, weighted by their units.
+    /// The measures over all articles, weighted by their units.
     pub backtest: Backtest,
-    /// The first and the last of the series' origins; `None` without series.
+    /// Those of the business as a whole.
+    pub of_business: Backtest,
+    /// The first and the last of the articles' origins; `None` without articles.
     pub origins: Option<(NaiveDate, NaiveDate)>,
 }
 
 /// Splits a set by business, in order of their names.
 #[must_use]
 pub fn by_tenant(set: SeriesSet) -> Vec<(String, SeriesSet)> {
-    let mut tenants: BTreeMap<String, Vec<DailySeries>> = BTreeMap::new();
+    let mut tenants: BTreeMap<String, SeriesSet> = BTreeMap::new();
+    let empty = || SeriesSet { lake_versions: set.lake_versions.clone(), ..SeriesSet::default() };
     for series in set.series {
-        tenants.entry(series.key.tenant.clone()).or_default().push(series);
+        tenants.entry(series.key.tenant.clone()).or_insert_with(empty).series.push(series);
     }
-    let part = |series| SeriesSet { series, lake_versions: set.lake_versions.clone() };
-    tenants.into_iter().map(|(tenant, series)| (tenant, part(series))).collect()
+    for ((tenant, store), plan) in set.plans {
+        if let Some(of_tenant) = tenants.get_mut(&tenant) {
+            of_tenant.plans.insert((tenant, store), plan);
+        }
+    }
+    tenants.into_iter().collect()
 }
 
-/// Forecasts every series of a business. It computes for seconds: call it off the async threads. `progress` is told the number of series that
-/// are done.
+/// Forecasts a business. It computes for seconds to minutes: call it off the async threads. `progress` hears of each stage as it begins.
 ///
 /// # Errors
 /// [`domain::ErrorKind::Invalid`] for a horizon out of bounds, the operator in the place of a business (models are made for one business each),
@@ -109,7 +160,7 @@ pub fn forecast(
     set: &SeriesSet,
     whose: &Principal,
     config: ForecastConfig,
-    progress: &dyn Fn(usize),
+    progress: &dyn Fn(Stage),
 ) -> Result<Forecasts> {
     let horizon = config.horizon_days;
     if !(1..=MAX_HORIZON_DAYS).contains(&horizon) {
@@ -124,44 +175,102 @@ pub fn forecast(
             other.key.tenant
         )));
     }
-    let identity = Identity::new(tenant, stores, &set.lake_versions, config);
-    let mut made = Forecasts {
+    progress(Stage::Weighing);
+    let older = Business::new(set, &config, horizon);
+    let window = older.window();
+    let chosen = (!window.parts.is_empty()).then(|| Chosen::of(&window));
+    progress(Stage::Judging);
+    let (old_leaves, judged) = made(&older, chosen.as_ref());
+    progress(Stage::Learning);
+    let business = Business::new(set, &config, 0);
+    let identity = Identity::new(tenant, stores, &set.lake_versions, config, &business);
+    let (leaves, made) = made(&business, chosen.as_ref());
+    let judged = Judged::of(&judged, &business, &old_leaves, &leaves);
+    let origins = set.series.iter().map(DailySeries::end);
+    Ok(Forecasts {
         model_version: identity.version(),
         identity: identity.canonical(),
         tenant: tenant.clone(),
         lake_versions: set.lake_versions.clone(),
-        forecasts: Vec::with_capacity(set.series.len()),
-        counts: Counts::default(),
-        backtest: Backtest::default(),
-        origins: None,
-    };
-    let mut total = Score::default();
-    for store in set.series.chunk_by(|a, b| a.key.store == b.key.store) {
-        let articles: Vec<Article<'_>> = store.iter().map(|series| Article::new(series, horizon)).collect();
-        let pool = Pool::of(&articles);
-        for article in &articles {
-            let (forecast, kind, score) = article.forecast(&pool);
-            made.counts.add(kind);
-            total.add(&score);
-            let origin = forecast.origin;
-            made.origins =
-                Some(made.origins.map_or((origin, origin), |(a, b)| (a.min(origin), b.max(origin))));
-            made.forecasts.push(forecast);
-            progress(made.forecasts.len());
-        }
+        counts: Counts::of(&leaves),
+        backtest: judged.all.measures(),
+        of_business: judged
+            .by_subject
+            .get(&Subject::Business)
+            .map(|score| score.measures())
+            .unwrap_or_default(),
+        origins: origins.clone().min().zip(origins.max()),
+        forecasts: finished(&business, made, &leaves, &judged, chosen.is_some()),
+    })
+}
+
+/// The forecasts of all levels as of an origin, and the leaves that they are made of; without a model, each article's own days.
+fn made(business: &Business<'_>, chosen: Option<&Chosen>) -> (Vec<Option<Leaf>>, Vec<Made>) {
+    let mut window = business.window();
+    if chosen.is_none() {
+        window.parts.clear();
     }
-    made.backtest = total.measures();
-    Ok(made)
+    let answers = chosen.filter(|_| !window.parts.is_empty()).map(|chosen| chosen.forecast(&window));
+    let leaves = leaves(business, &window, answers.unwrap_or_default());
+    let made = levels(business, &leaves);
+    (leaves, made)
+}
+
+/// How far forecasts from the older origin were from what came.
+struct Judged<'a> {
+    by_subject: HashMap<&'a Subject, &'a Score>,
+    /// Of all articles.
+    all: Score,
+}
+
+impl<'a> Judged<'a> {
+    /// An article that another rule forecasts by now is not judged.
+    fn of(made: &'a [Made], business: &Business<'_>, before: &[Option<Leaf>], now: &[Option<Leaf>]) -> Self {
+        let rule = |leaf: &Option<Leaf>| leaf.as_ref().map(|leaf| leaf.is_of_model);
+        let changed = before.iter().zip(now).zip(business.series).filter(|((a, b), _)| rule(a) != rule(b));
+        let changed: std::collections::HashSet<(&str, &str)> =
+            changed.map(|(_, series)| (series.key.store.as_str(), series.key.sku.as_str())).collect();
+        let is_the_same = |made: &&Made| match &made.subject {
+            Subject::Sku { store, sku } => !changed.contains(&(store.as_str(), sku.as_str())),
+            _ => true,
+        };
+        let mut all = Score::default();
+        made.iter().filter(|made| made.subject.sku().is_some()).for_each(|made| all.add(&made.score));
+        let by_subject = made.iter().filter(is_the_same).map(|made| (&made.subject, &made.score)).collect();
+        Self { by_subject, all }
+    }
+}
+
+/// Forecasts as they are stored.
+fn finished(
+    business: &Business<'_>,
+    made: Vec<Made>,
+    leaves: &[Option<Leaf>],
+    judged: &Judged<'_>,
+    has_model: bool,
+) -> Vec<SeriesForecast> {
+    let tenant = business.series.first().map(|series| series.key.tenant.as_str()).unwrap_or_default();
+    // Articles come in the order of their series, those without a leaf left out.
+    let mut articles = (0..).zip(leaves).filter_map(|(at, leaf)| Some((at, leaf.as_ref()?)));
+    let finish = |made: Made| {
+        let score = judged.by_subject.get(&made.subject).copied();
+        let (mut name, mut reason) = (None, None);
+        if made.subject.sku().is_some()
+            && let Some((at, leaf)) = articles.next()
+        {
+            name = business.series[at].product_name.clone();
+            reason = fallback(business, at, leaf, has_model);
+        }
+        made.finished(tenant, score, name, reason)
+    };
+    made.into_iter().map(finish).collect()
 }
 
 impl Counts {
-    fn add(&mut self, kind: Kind) {
-        self.series += 1;
-        match kind {
-            Kind::Model => self.model += 1,
-            Kind::Pooled => self.pooled += 1,
-            Kind::Sparse => self.sparse += 1,
-        }
+    fn of(leaves: &[Option<Leaf>]) -> Self {
+        let made = || leaves.iter().flatten();
+        let model = made().filter(|leaf| leaf.is_of_model).count();
+        Self { series: made().count(), model, sparse: made().count() - model }
     }
 }
 

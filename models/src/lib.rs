@@ -5,7 +5,9 @@
 
 pub mod backtest;
 pub mod boost;
+pub mod candidates;
 pub mod classical;
 pub mod features;
 pub mod forecast;
+pub mod panel;
 pub mod tide;

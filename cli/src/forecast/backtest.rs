@@ -11,10 +11,9 @@ use cpu_time::ProcessTime;
 use domain::{Error, ErrorKind, Result};
 use indicatif::ProgressBar;
 use ingest::source::{self, FileFormat, Row};
-use models::backtest::{
-    Candidate, Covariate, Evaluation, Frame, Frequency, LongTable, LongTableBuilder, ModelReport, Role,
-    Settings, Window, evaluate, windows, write_parquet,
-};
+use models::backtest::{Evaluation, ModelReport, evaluate, windows, write_parquet};
+use models::candidates::{Candidate, Frame};
+use models::panel::{Covariate, Frequency, LongTable, LongTableBuilder, MOST_ROWS, Role, Settings, Window};
 use models::{boost, tide};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -39,9 +38,12 @@ pub(crate) struct Backtest {
     /// Periods ahead.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     horizon: u32,
-    /// Origins, a horizon apart; the last one lies a horizon before the end.
+    /// Origins; the last one lies a horizon before the end.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     windows: u32,
+    /// Periods from one origin to the next [default: a horizon]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    step: Option<u32>,
     /// Models, with commas between.
     #[arg(long, value_delimiter = ',', default_value = "SeasonalNaive,ETS,GroupMedian")]
     models: Vec<String>,
@@ -256,6 +258,7 @@ impl Backtest {
             season,
             horizon: self.horizon as usize,
             windows: self.windows as usize,
+            step: self.step.unwrap_or(self.horizon) as usize,
             min_train: self
                 .min_train
                 .map_or(if season <= 24 { 2 * season } else { season }, |rows| rows as usize),
@@ -271,6 +274,7 @@ impl Backtest {
                 ..boost::Config::default()
             },
             net: tide::Config { steps: steps as usize, rate: pace, ..tide::Config::default() },
+            rows: MOST_ROWS,
             jobs: self.jobs.map_or_else(cores, usize::from),
         })
     }

@@ -10,6 +10,7 @@
 mod affected;
 mod item_days;
 mod pieces;
+mod plans;
 mod posts;
 mod rivals;
 mod sold;
@@ -19,7 +20,9 @@ mod surroundings;
 mod windows;
 mod work;
 
+pub(crate) use plans::plans;
 pub(crate) use stores::function;
+pub(crate) use work::Work;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,7 +36,6 @@ use domain::{ErrorKind, Feed, Result};
 use crate::Engine;
 use affected::{Affected, Search};
 use stores::Stores;
-use work::Work;
 
 /// Rows of a file at most.
 const FILE_ROWS: usize = 500_000;

@@ -68,7 +68,7 @@ fn topics(record: &StoreRecord) -> impl Iterator<Item = &str> {
 }
 
 /// Whether a store was opened and not yet closed for good; the newest record tells.
-fn is_in_business(history: &StoreHistory, day: Day) -> bool {
+pub(super) fn is_in_business(history: &StoreHistory, day: Day) -> bool {
     let newest = history.records().last();
     newest.is_none_or(|record| {
         record.opened_on.is_none_or(|opened| opened <= day)

@@ -85,6 +85,13 @@ impl Surroundings {
         Ok(known)
     }
 
+    /// What is known of the events alone.
+    pub(super) async fn of_events(work: &Work, version: u64, (first, last): (Day, Day)) -> Result<Self> {
+        let mut known = Self::default();
+        known.load_events(work, version, first, last).await?;
+        Ok(known)
+    }
+
     /// Of a day at a place the observation issued last holds, else the forecast issued last.
     async fn load_weather(
         &mut self,

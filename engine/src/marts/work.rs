@@ -17,13 +17,13 @@ use crate::session::CATALOG;
 
 /// Asks the lake's catalogue itself, in which `"sales@12"` is a version and `raw."sales@5..12"` what changed.
 #[derive(Debug, Clone)]
-pub(super) struct Work {
+pub(crate) struct Work {
     engine: Arc<Shared>,
     functions: Vec<Arc<ScalarUDF>>,
 }
 
 impl Work {
-    pub(super) fn new(engine: Arc<Shared>) -> Self {
+    pub(crate) fn new(engine: Arc<Shared>) -> Self {
         Self { engine, functions: Vec::new() }
     }
 

@@ -17,8 +17,9 @@ use domain::{Error, Result, civil};
 
 use super::{Retention, TableDefinition};
 
-const COMMENT: &str = "Forecasts of daily demand, one row for each series and day, with calibrated quantiles, the model's version and the \
-table versions that it was made from. The newest origin of a series is the one that is served.";
+const COMMENT: &str = "Forecasts of daily demand, one row for each subject and day, with calibrated quantiles, the model's version and the \
+table versions that it was made from. Subjects are articles (level sku), categories, stores and the business: filter by level. Means of a level sum to those of the \
+level above, quantiles do not. The newest origin of a subject is the one that is served.";
 
 /// Series of one file, so that a file of a month's horizon stays below some 20 MB.
 const SERIES_PER_FILE: usize = 10_000;
@@ -41,7 +42,15 @@ pub fn forecasts() -> TableDefinition {
         Column::required("mean", DataType::Float64, "Expected net units: sold less returned"),
     ];
     columns.extend(QUANTILE_COLUMNS.into_iter().map(quantile));
+    let total = |name, comment| Column::required(name, DataType::Float64, comment);
     columns.extend([
+        total("total_mean", "Expected net units of all days behind origin up to and with this one"),
+        total(
+            "total_q500",
+            "Median of the same: of a delivery that comes the day after, what is needed until then",
+        ),
+        total("total_q900", "What it stays below in nine cases of ten"),
+        total("total_q975", "What it stays below in thirty-nine cases of forty"),
         Column::required(
             "model_version",
             DataType::Utf8,
@@ -133,11 +142,11 @@ fn batch(run: &ForecastRun, of_series: &[&SeriesForecast]) -> Result<RecordBatch
     let mut created = TimestampMicrosecondBuilder::new();
     rows().for_each(|_| created.append_value(run.created_at));
     let mut arrays = vec![
-        texts(&|forecast| Some(&forecast.key.tenant)),
-        the_same("sku"),
-        texts(&|forecast| Some(&forecast.key.store)),
-        texts(&|_| None),
-        texts(&|forecast| Some(&forecast.key.sku)),
+        texts(&|forecast| Some(&forecast.tenant)),
+        texts(&|forecast| Some(forecast.subject.level())),
+        texts(&|forecast| forecast.subject.store()),
+        texts(&|forecast| forecast.subject.category()),
+        texts(&|forecast| forecast.subject.sku()),
         texts(&|forecast| forecast.product_name.as_deref()),
         the_same("units"),
         dates(&|_, day| day.date),
@@ -146,6 +155,10 @@ fn batch(run: &ForecastRun, of_series: &[&SeriesForecast]) -> Result<RecordBatch
     ];
     arrays.extend((0..QUANTILE_COLUMNS.len()).map(|at| floats(&|_, day| Some(day.quantiles[at]))));
     arrays.extend([
+        floats(&|_, day| Some(day.total.mean)),
+        floats(&|_, day| Some(day.total.median)),
+        floats(&|_, day| Some(day.total.q900)),
+        floats(&|_, day| Some(day.total.q975)),
         the_same(&run.model_version),
         the_same(&versions),
         floats(&|forecast, _| forecast.backtest.wape),

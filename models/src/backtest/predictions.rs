@@ -1,4 +1,4 @@
-//! Forecasts beside what came, row by row, in memory and as Parquet.
+//! Forecasts beside what came, as Parquet.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -7,69 +7,8 @@ use arrow_array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, 
 use domain::{Error, Result};
 use parquet::arrow::ArrowWriter;
 
-use super::score::quantile;
-use super::{Answer, Frequency, LongTable, Period, Window};
-
-/// The forecasts of a window, after the rules of the evaluation were applied: row by row, those of a series together.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Frame {
-    /// Which of the table's series.
-    pub series: Vec<usize>,
-    /// Its period.
-    pub periods: Vec<Period>,
-    /// What came.
-    pub y: Vec<f64>,
-    /// Values at [`domain::forecast::QUANTILES_PER_MILLE`]; all empty but the median for a model without intervals.
-    pub quantiles: [Vec<f64>; 11],
-    /// The mean; empty for a model that has none.
-    pub mean: Vec<f64>,
-    /// The scale of the series in this window.
-    pub scale: Vec<f64>,
-    /// Whether the series is open.
-    pub active: Vec<bool>,
-    /// The window's number.
-    pub window: usize,
-}
-
-impl Frame {
-    /// Of a window and the answers for its parts, in their order.
-    pub(super) fn new(window: &Window<'_>, answers: Vec<Answer>) -> Self {
-        let mut frame = Self {
-            series: Vec::new(),
-            periods: Vec::new(),
-            y: Vec::new(),
-            quantiles: Default::default(),
-            mean: Vec::new(),
-            scale: Vec::new(),
-            active: Vec::new(),
-            window: window.number,
-        };
-        for (part, answer) in window.parts.iter().zip(answers) {
-            let series = window.series(part);
-            let rows = part.known..part.known + window.settings.horizon;
-            let is_open =
-                |row: usize| window.settings.mask.is_none_or(|mask| series.covariates[mask][row] != 0.0);
-            let settled = |values: Vec<f64>| {
-                let floor = if window.settings.clip0 { 0.0 } else { f64::NEG_INFINITY };
-                let settle =
-                    move |(row, value): (usize, f64)| if is_open(row) { value.max(floor) } else { 0.0 };
-                rows.clone().zip(values).map(settle).collect::<Vec<f64>>()
-            };
-            for (column, values) in frame.quantiles.iter_mut().zip(answer.quantiles) {
-                column.extend(settled(values));
-            }
-            frame.mean.extend(settled(answer.mean));
-            for row in rows.clone() {
-                frame.series.push(part.series);
-                frame.periods.push(series.periods[row]);
-                frame.y.push(series.y[row]);
-                frame.scale.push(part.scale);
-                frame.active.push(is_open(row));
-            }
-        }
-        frame
-    }
-}
+use crate::candidates::{Frame, quantile};
+use crate::panel::{Frequency, LongTable};
 
 /// Writes the forecasts of models, by name, as Parquet: `unique_id, ds, y, q0.025, q0.1 ... q0.975, mean, _scale, _active, _w, model`. What a model does
 /// not give is null.

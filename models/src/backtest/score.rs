@@ -2,7 +2,7 @@
 //!
 //! | Key | What |
 //! |---|---|
-//! | `MASE` | mean over series and windows of the mean absolute error / [`super::Part::scale`] |
+//! | `MASE` | mean over series and windows of the mean absolute error / [`crate::panel::Part::scale`] |
 //! | `WAPE` | sum of absolute errors / sum of absolute values |
 //! | `sMAPE` | mean of 2 * error / (value + forecast), absolute, in per cent; 0 / 0 is 0 |
 //! | `bias`, `mean_bias` | sum of the medians, or of the means, less the values / sum of the values |
@@ -20,11 +20,7 @@ use std::collections::BTreeMap;
 use domain::forecast::{INTERVAL_80, QUANTILES_PER_MILLE};
 use serde::Serialize;
 
-use super::Frame;
-
-/// The quantiles that `SQL`, `pinball` and `cov_by_q` are about: .1 to .9.
-pub(super) const SCORED: std::ops::RangeInclusive<usize> = INTERVAL_80.0..=INTERVAL_80.1;
-const MEDIAN: usize = 5;
+use crate::candidates::{Frame, MEDIAN, SCORED, quantile};
 
 /// Measures of a model; the module's table says what they are.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -157,10 +153,4 @@ fn quantile_measures(frames: &[Frame], groups: &[Vec<At<'_>>], absolute: f64) ->
         measures.pinball.insert(name, pinball);
     }
     Some(measures)
-}
-
-/// A quantile's probability, as a number and as columns and reports name it: `0.1`, `0.025`.
-pub(super) fn quantile(at: usize) -> (f64, String) {
-    let q = f64::from(QUANTILES_PER_MILLE[at]) / 1_000.0;
-    (q, q.to_string())
 }

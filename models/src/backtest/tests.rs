@@ -4,10 +4,9 @@ use chrono::{Days, NaiveDate};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::{
-    Candidate, Covariate, Frame, Frequency, LongTable, LongTableBuilder, Role, Settings, Sight, evaluate,
-    windows,
-};
+use super::{evaluate, windows};
+use crate::candidates::{Candidate, Frame, Sight};
+use crate::panel::{Covariate, Frequency, LongTable, LongTableBuilder, MOST_ROWS, Role, Settings};
 use crate::{boost, tide};
 
 /// Shops that sell twice as much on days of a promotion, and nothing on Sundays.
@@ -37,6 +36,7 @@ fn settings(jobs: usize) -> Settings {
         season: 7,
         horizon: 14,
         windows: 2,
+        step: 14,
         min_train: 14,
         clip0: true,
         mask: Some(0),
@@ -44,6 +44,7 @@ fn settings(jobs: usize) -> Settings {
         shift: vec![0, 1],
         boost: boost::Config { trees: 60, ..boost::Config::default() },
         net: tide::Config { steps: 150, ..tide::Config::default() },
+        rows: MOST_ROWS,
         jobs,
     }
 }

@@ -38,16 +38,6 @@ impl DemandClass {
             (true, true) => Self::Lumpy,
         }
     }
-
-    /// Its name.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Smooth => "smooth",
-            Self::Erratic => "erratic",
-            Self::Intermittent => "intermittent",
-            Self::Lumpy => "lumpy",
-        }
-    }
 }
 
 #[cfg(test)]

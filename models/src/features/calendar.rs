@@ -3,7 +3,7 @@
 use chrono::{Datelike, Timelike};
 
 use super::Row;
-use crate::backtest::{Frequency, Period};
+use crate::panel::{Frequency, Period};
 
 pub(super) fn tell(row: &mut Row, frequency: Frequency, period: Period) {
     let Some(at) = frequency.time_of(period) else { return };

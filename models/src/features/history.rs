@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::{Question, Row, View, cycle, is_active};
-use crate::backtest::{Frequency, LongSeries, LongTable};
+use crate::panel::{Frequency, LongSeries, LongTable};
 
 /// Members of a group that are looked at, the newest ones.
 const MEMBERS: usize = 16;

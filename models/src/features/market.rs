@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::history::Sums;
 use super::{Question, Row, View, cycle, is_active};
-use crate::backtest::{Frequency, LongTable, Period};
+use crate::panel::{Frequency, LongTable, Period};
 
 /// What all series came to, period by period.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! What is known of the future, and what never changes.
 
 use super::{Question, Row, View};
-use crate::backtest::{LongSeries, LongTable, Role};
+use crate::panel::{LongSeries, LongTable, Role};
 
 /// How far around a period a plan is looked at.
 const REACH: usize = 14;

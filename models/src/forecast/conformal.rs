@@ -6,24 +6,19 @@
 
 use domain::forecast::QUANTILES_PER_MILLE;
 
-/// Fewest scores that bound every stored quantile: 40 * 0.025 = 1.
-pub(crate) const FEWEST_SCORES: usize = 39;
-
 /// Past scores in order.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Scores(Vec<f64>);
+pub(crate) struct Scores(Vec<f64>);
 
 impl Scores {
     /// Takes scores in any order.
-    #[must_use]
-    pub fn new(mut scores: Vec<f64>) -> Self {
+    pub(crate) fn new(mut scores: Vec<f64>) -> Self {
         scores.sort_unstable_by(f64::total_cmp);
         Self(scores)
     }
 
     /// The quantiles at [`QUANTILES_PER_MILLE`]; infinite where the scores are too few. They do not fall.
-    #[must_use]
-    pub fn quantiles(&self) -> [f64; 11] {
+    pub(crate) fn quantiles(&self) -> [f64; 11] {
         QUANTILES_PER_MILLE.map(|per_mille| self.quantile(usize::from(per_mille)))
     }
 
@@ -36,36 +31,6 @@ impl Scores {
             Some(at) => self.0.get(at).copied().unwrap_or(f64::INFINITY),
         }
     }
-}
-
-/// One set of quantiles for each week of a horizon.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Weekly(Vec<[f64; 11]>);
-
-impl Weekly {
-    /// Of scores by the day ahead, the first day being 1. Days beyond the last whole week belong to it.
-    pub(crate) fn new(horizon: usize, scores: impl Iterator<Item = (usize, f64)>) -> Self {
-        let mut weeks = vec![Vec::new(); (horizon / 7).max(1)];
-        for (ahead, score) in scores {
-            let week = week_of(ahead, weeks.len());
-            weeks[week].push(score);
-        }
-        Self(weeks.into_iter().map(|scores| Scores::new(scores).quantiles()).collect())
-    }
-
-    /// The quantiles for a day ahead.
-    pub(crate) fn at(&self, ahead: usize) -> &[f64; 11] {
-        &self.0[week_of(ahead, self.0.len())]
-    }
-}
-
-fn week_of(ahead: usize, weeks: usize) -> usize {
-    ((ahead.max(1) - 1) / 7).min(weeks - 1)
-}
-
-/// Past origins that a series needs for [`FEWEST_SCORES`] in each week of a horizon.
-pub(crate) fn fewest_origins(horizon: usize) -> usize {
-    FEWEST_SCORES.div_ceil(horizon.min(7))
 }
 
 #[cfg(test)]
@@ -87,15 +52,6 @@ mod tests {
         assert!(quantiles[1..10].iter().all(|quantile| quantile.is_finite()));
         let none = Scores::default().quantiles();
         assert_eq!((none[4], none[5]), (f64::NEG_INFINITY, f64::INFINITY));
-    }
-
-    #[test]
-    fn weeks_have_scores_of_their_own_and_the_last_takes_the_rest() {
-        let weekly = Weekly::new(17, (0..50).flat_map(|_| (1..=17).map(|ahead| (ahead, ahead as f64))));
-        assert_eq!((weekly.at(7)[0], weekly.at(7)[10]), (1.0, 7.0));
-        assert_eq!((weekly.at(8)[0], weekly.at(17)[10]), (8.0, 17.0));
-        assert_eq!(weekly.at(3), weekly.at(1));
-        assert_eq!((fewest_origins(28), fewest_origins(3), fewest_origins(1)), (6, 13, 39));
     }
 
     /// Of exchangeable scores, the next one lies in the 80 % interval at least 80 times in a hundred, and not much more often.

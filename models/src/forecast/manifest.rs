@@ -7,24 +7,24 @@ use domain::principal::StoreScope;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::{ForecastConfig, conformal, naive, origins, pool, series};
+use super::business::Business;
+use super::{ForecastConfig, business, leaf, paths};
 
 /// The code's part of a model version. The number behind the release rises whenever a change of the code changes a figure.
-pub const CODE_VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "/seasonal-naive-1");
+pub const CODE_VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "/blend-1");
 
-/// What the model looks at. It is the history of the series alone.
-const FEATURES: [&str; 1] =
-    ["marts.item_days: daily net units by tenant, store and sku, business days of the store"];
+/// What all models look at; covariates come on top.
+const HISTORY: &str =
+    "marts.item_days: daily net units by tenant, store and sku, business days of the store, their calendar";
 
 /// All that shaped a model. Fields stand in the order of their names, so that the JSON is canonical; times have no place here.
 #[derive(Debug, Serialize)]
 pub(crate) struct Identity<'a> {
     code_version: &'static str,
     configuration: Configuration,
-    features: [&'static str; 1],
+    features: Vec<String>,
     lake_versions: &'a BTreeMap<String, u64>,
-    /// No random number is drawn.
-    seed: Option<u64>,
+    seed: u64,
     /// The stores that could be seen; absent: all of the business.
     stores: Option<Vec<&'a str>>,
     tenant: &'a str,
@@ -32,56 +32,53 @@ pub(crate) struct Identity<'a> {
 
 #[derive(Debug, Serialize)]
 struct Configuration {
-    calibration_origins: usize,
     cap_factor: f64,
-    evaluation_origins: usize,
+    fewest_days: usize,
     fewest_sale_days: usize,
-    fewest_scores: usize,
     history_days: usize,
     horizon_days: usize,
     mean_days: usize,
-    pool_every_origin: usize,
-    scale_days: usize,
-    season_days: usize,
-    step_days: usize,
+    paths: usize,
+    rows: usize,
+    steps: usize,
+    tree_rate: f32,
+    trees: usize,
 }
 
 impl<'a> Identity<'a> {
-    pub(crate) fn new(
+    pub(super) fn new(
         tenant: &'a str,
         stores: &'a StoreScope,
         lake_versions: &'a BTreeMap<String, u64>,
         config: ForecastConfig,
+        business: &Business<'_>,
     ) -> Self {
         let stores = match stores {
             StoreScope::All => None,
-            StoreScope::Only(stores) => {
-                let mut stores: Vec<&str> = stores.iter().map(String::as_str).collect();
-                stores.sort_unstable();
-                stores.dedup();
-                Some(stores)
-            }
+            StoreScope::Only(stores) => Some(stores.iter().map(String::as_str).collect()),
         };
+        let settings = &business.settings;
         let configuration = Configuration {
-            calibration_origins: origins::CALIBRATION_ORIGINS,
-            cap_factor: series::CAP_FACTOR,
-            evaluation_origins: origins::EVALUATION_ORIGINS,
-            fewest_sale_days: series::FEWEST_SALE_DAYS,
-            fewest_scores: conformal::FEWEST_SCORES,
-            history_days: series::HISTORY_DAYS,
+            cap_factor: leaf::CAP_FACTOR,
+            fewest_days: business::FEWEST_DAYS,
+            fewest_sale_days: business::FEWEST_SALE_DAYS,
+            history_days: leaf::HISTORY_DAYS,
             horizon_days: config.horizon_days,
-            mean_days: series::MEAN_DAYS,
-            pool_every_origin: pool::EVERY_ORIGIN,
-            scale_days: naive::SCALE_DAYS,
-            season_days: naive::SEASON_DAYS,
-            step_days: origins::STEP_DAYS,
+            mean_days: leaf::MEAN_DAYS,
+            paths: paths::PATHS,
+            rows: settings.rows,
+            steps: settings.net.steps,
+            tree_rate: settings.boost.rate,
+            trees: settings.boost.trees,
         };
+        let covariates = business.table.covariates.iter().map(|covariate| covariate.name.clone());
+        let features = std::iter::once(HISTORY.to_owned()).chain(covariates).collect();
         Self {
             code_version: CODE_VERSION,
             configuration,
-            features: FEATURES,
+            features,
             lake_versions,
-            seed: None,
+            seed: paths::SEED,
             stores,
             tenant,
         }
@@ -110,7 +107,9 @@ mod tests {
 
     fn identity(tenant: &str, stores: &StoreScope, version: u64, horizon_days: usize) -> (String, String) {
         let versions = [("curated.sales".to_owned(), version)].into();
-        let identity = Identity::new(tenant, stores, &versions, ForecastConfig { horizon_days });
+        let set = domain::forecast::SeriesSet::default();
+        let config = ForecastConfig { horizon_days, ..ForecastConfig::default() };
+        let identity = Identity::new(tenant, stores, &versions, config, &Business::new(&set, &config, 0));
         (identity.canonical(), identity.version())
     }
 

@@ -69,7 +69,7 @@ fn describe(forecasts: &Forecasts, timings: Timings, created_at: civil::Micros) 
         created_at: civil::format_instant(created_at),
         origins: forecasts.origins.map(|(first, last)| [first.to_string(), last.to_string()]),
         series: forecasts.counts,
-        backtest: measures(&forecasts.backtest),
+        backtest: json!({ "sku": measures(&forecasts.backtest), "business": measures(&forecasts.of_business) }),
         timings_ms: json!({ "read": timings.read_ms, "forecast": timings.forecast_ms }),
     };
     serde_json::to_vec(&manifest).map_err(failed)

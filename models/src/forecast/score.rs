@@ -13,8 +13,11 @@ pub(crate) struct Score {
 }
 
 impl Score {
-    /// Counts one day.
+    /// Counts one day, unless it has not come or the naive forecast was not to be had.
     pub(crate) fn compare(&mut self, actual: f64, mean: f64, naive: f64, quantiles: &[f64; 11]) {
+        if !(actual.is_finite() && naive.is_finite()) {
+            return;
+        }
         self.absolute_error += (actual - mean).abs();
         self.naive_absolute_error += (actual - naive).abs();
         self.absolute_actual += actual.abs();

@@ -3,11 +3,11 @@
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::pooled::{self, BEND, MOST_LEVELS, MOST_ROWS, bent, size, unbent};
-use super::window::on_threads;
-use super::{Answer, Part, Sight, Window};
+use super::pooled::{self, BEND, MOST_LEVELS, bent, size, unbent};
+use super::{Answer, Sight};
 use crate::boost::{self, Forest, MEAN, Target, VALUES};
 use crate::features::{Features, Question, Told, View};
+use crate::panel::{Part, Window, on_threads};
 
 /// Forests that are averaged, each grown from rows and origins of its own.
 const FORESTS: usize = 2;
@@ -63,8 +63,8 @@ fn questions(window: &Window<'_>, features: &Features<'_>, seed: u64) -> Vec<Que
     let targets =
         |part: &Part| (first(part)..part.known).filter(|row| features.is_active(part.series, *row)).count();
     let count: usize = window.parts.iter().map(targets).sum();
-    let kept = MOST_ROWS as f64 / count.max(1) as f64;
-    let mut questions = Vec::with_capacity(count.min(MOST_ROWS));
+    let kept = window.settings.rows as f64 / count.max(1) as f64;
+    let mut questions = Vec::with_capacity(count.min(window.settings.rows));
     for part in &window.parts {
         for target in (first(part)..part.known).filter(|row| features.is_active(part.series, *row)) {
             let back = random.random_range(0..window.settings.horizon);

@@ -3,10 +3,10 @@
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::pooled::{self, BEND, MOST_LEVELS, MOST_ROWS, bent, size, unbent};
-use super::window::on_threads;
-use super::{Answer, Part, Sight, Window};
+use super::pooled::{self, BEND, MOST_LEVELS, bent, size, unbent};
+use super::{Answer, Sight};
 use crate::features::{Features, Question, Told, View};
+use crate::panel::{Part, Window, on_threads};
 use crate::tide::{Came, Config, Net, Read, VALUES};
 
 /// Nets that are averaged, each from a seed of its own.
@@ -84,7 +84,7 @@ fn origins(window: &Window<'_>) -> Vec<Origin> {
         (part.first_origin(window.settings.season)..part.known).map(move |origin| (series, origin))
     };
     let mut origins: Vec<Origin> = window.parts.iter().flat_map(of_part).collect();
-    let kept = MOST_ROWS as f64 / (origins.len() * window.settings.horizon) as f64;
+    let kept = window.settings.rows as f64 / (origins.len() * window.settings.horizon) as f64;
     let mut random = ChaCha8Rng::seed_from_u64(window.settings.net.seed);
     origins.retain(|_| random.random::<f64>() < kept);
     origins

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::{Answer, LongSeries, Window};
+use super::Answer;
+use crate::panel::{LongSeries, Window};
 
 /// Where the past has no such day, the median of all its open days; 0 where there is none.
 pub(super) fn forecast(window: &Window<'_>) -> Vec<Answer> {

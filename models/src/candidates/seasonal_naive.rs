@@ -4,7 +4,8 @@
 use domain::forecast::QUANTILES_PER_MILLE;
 use statrs::distribution::{ContinuousCDF, Normal};
 
-use super::{Answer, Window};
+use super::Answer;
+use crate::panel::Window;
 
 pub(super) fn forecast(window: &Window<'_>) -> Vec<Answer> {
     let deviates = deviates();

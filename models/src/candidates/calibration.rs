@@ -8,8 +8,7 @@
 
 use domain::forecast::INTERVAL_80;
 
-use super::score::quantile;
-use super::{Answer, Frame};
+use super::{Answer, Frame, MEDIAN, quantile};
 use crate::classical::demand::DemandClass;
 
 /// Parts of the horizon that are calibrated apart.
@@ -28,8 +27,6 @@ const SHARE: f64 = 0.4;
 const MOST: f64 = 2.0;
 
 const INTERVAL_95: (usize, usize) = (0, 10);
-const MEDIAN: usize = 5;
-
 /// What the inner and the outermost quantiles' distances from the median are multiplied by, and the mean.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Factors {

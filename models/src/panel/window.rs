@@ -1,6 +1,40 @@
 //! One origin of an evaluation.
 
-use super::{LongSeries, LongTable, Settings};
+use super::{LongSeries, LongTable};
+
+/// Rows that a model of many series learns from where nothing else is said, at most.
+pub const MOST_ROWS: usize = 250_000;
+
+/// What is evaluated, and how.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// Periods in a season.
+    pub season: usize,
+    /// Periods ahead.
+    pub horizon: usize,
+    /// How many origins.
+    pub windows: usize,
+    /// Periods from one origin to the next.
+    pub step: usize,
+    /// Values that a series needs before an origin.
+    pub min_train: usize,
+    /// Whether forecasts below 0 become 0.
+    pub clip0: bool,
+    /// The covariate that is 0 where a series is closed: there each forecast is 0.
+    pub mask: Option<usize>,
+    /// The covariates that part a series' past into like periods, beside the season.
+    pub median_by: Vec<usize>,
+    /// The covariates that models look at around a period, too.
+    pub shift: Vec<usize>,
+    /// How forests are grown.
+    pub boost: crate::boost::Config,
+    /// How nets learn.
+    pub net: crate::tide::Config,
+    /// Rows that a model of many series learns from, at most.
+    pub rows: usize,
+    /// Threads.
+    pub jobs: usize,
+}
 
 /// The rows that lie before and behind an origin, of the series that are long enough.
 #[derive(Debug, Clone)]
@@ -34,15 +68,15 @@ impl Part {
     }
 
     /// The first row that is an origin to learn from: too little is known at those before it.
-    pub(super) fn first_origin(&self, season: usize) -> usize {
+    pub(crate) fn first_origin(&self, season: usize) -> usize {
         (2 * season).min(self.known / 2)
     }
 }
 
 impl<'a> Window<'a> {
     /// The window of a number.
-    pub(super) fn new(table: &'a LongTable, settings: &'a Settings, number: usize) -> Self {
-        let behind = settings.horizon * (settings.windows - number);
+    pub(crate) fn new(table: &'a LongTable, settings: &'a Settings, number: usize) -> Self {
+        let behind = settings.horizon + settings.step * (settings.windows - 1 - number);
         let part =
             |(at, series): (usize, &LongSeries)| Part::of(at, series, series.y.len(), behind, settings);
         let parts = table.series.iter().enumerate().filter_map(part).collect();
@@ -50,18 +84,32 @@ impl<'a> Window<'a> {
     }
 
     /// The same window as it was so many rows before: of the parts that were long enough by then.
-    pub(super) fn before(&self, rows: usize) -> Self {
+    pub(crate) fn before(&self, rows: usize) -> Self {
         let part = |part: &Part| Part::of(part.series, self.series(part), part.known, rows, self.settings);
         Self { parts: self.parts.iter().filter_map(part).collect(), ..self.clone() }
     }
 
+    /// The same window with some of its parts.
+    pub(crate) fn only(&self, is_meant: impl Fn(&Part) -> bool) -> Self {
+        let parts = self.parts.iter().copied().filter(is_meant).collect();
+        Self { parts, ..self.clone() }
+    }
+
+    /// The same window with so many of its parts at most, evenly picked.
+    pub(crate) fn some(&self, most: usize) -> Self {
+        let of = self.parts.len().max(1);
+        let share = |at: usize| if of > most { at * most / of } else { at };
+        let picked = self.parts.iter().enumerate().filter(|(at, _)| share(*at) != share(at + 1));
+        Self { parts: picked.map(|(_, part)| *part).collect(), ..self.clone() }
+    }
+
     /// How many rows are known of each of the table's series; none of those that take no part.
-    pub(super) fn known(&self) -> Vec<usize> {
+    pub(crate) fn known(&self) -> Vec<usize> {
         self.of_series(0, |part| part.known)
     }
 
     /// The scale of each of the table's series; NaN of those that take no part.
-    pub(super) fn scales(&self) -> Vec<f64> {
+    pub(crate) fn scales(&self) -> Vec<f64> {
         self.of_series(f64::NAN, |part| part.scale)
     }
 
@@ -78,13 +126,13 @@ impl<'a> Window<'a> {
     }
 
     /// Asks each part on as many threads as are set; answers in their order.
-    pub(super) fn map<T: Send>(&self, of: impl Fn(&Part) -> T + Sync) -> Vec<T> {
+    pub(crate) fn map<T: Send>(&self, of: impl Fn(&Part) -> T + Sync) -> Vec<T> {
         on_threads(self.settings.jobs, &self.parts, of)
     }
 }
 
 /// Asks of each item on so many threads; answers in their order.
-pub(super) fn on_threads<I: Sync, T: Send>(
+pub(crate) fn on_threads<I: Sync, T: Send>(
     threads: usize,
     items: &[I],
     of: impl Fn(&I) -> T + Sync,

@@ -1,8 +1,7 @@
 //! What each candidate counts in a blend.
 
 use super::blend::MEMBERS;
-use super::score::{SCORED, quantile};
-use super::{Answer, Frame};
+use super::{Answer, Frame, SCORED, quantile};
 use crate::classical::demand::DemandClass;
 
 /// Quantiles that count.
@@ -46,6 +45,11 @@ impl Weights {
             })
         };
         Self(DemandClass::ALL.map(of_class))
+    }
+
+    /// What a member counts.
+    pub(super) fn share(&self, class: DemandClass, member: usize) -> f64 {
+        self.0[class as usize][member]
     }
 
     /// The blend of a part's answers.

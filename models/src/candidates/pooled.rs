@@ -1,10 +1,8 @@
 //! What models of many series share: how they look at them, and the scale on which they learn.
 
-use super::{Settings, Sight};
+use super::Sight;
 use crate::features::View;
-
-/// Rows that a model learns from, at most.
-pub(super) const MOST_ROWS: usize = 250_000;
+use crate::panel::Settings;
 
 /// Quantiles are learned on a bent scale, in levels: below this, values count by their difference; above, by their ratio.
 pub(super) const BEND: f64 = 0.1;

@@ -2,9 +2,10 @@
 
 use domain::forecast::QUANTILES_PER_MILLE;
 
+use super::Answer;
 use super::seasonal_naive::{deviates, of_series};
-use super::{Answer, Window};
 use crate::classical::intermittent::{self, Method};
+use crate::panel::Window;
 
 /// Of a model that gives means and standard deviations for known values, a season and a horizon: normal intervals.
 pub(super) fn normal(

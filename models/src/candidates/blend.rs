@@ -8,8 +8,9 @@ use super::boosted::Forests;
 use super::calibration::Calibration;
 use super::net::Nets;
 use super::weights::{Weights, mixed};
-use super::{Answer, Candidate, Frame, Part, Sight, Window};
+use super::{Answer, Candidate, Frame, Sight};
 use crate::classical::demand::DemandClass;
+use crate::panel::{LongSeries, Part, Window};
 
 /// What is blended.
 pub(super) const MEMBERS: [Candidate; 5] = [
@@ -20,20 +21,23 @@ pub(super) const MEMBERS: [Candidate; 5] = [
     Candidate::SeasonalNaive,
 ];
 
+/// Parts that candidates are weighed and calibrated by, at most.
+const MOST_WEIGHED: usize = 500;
+
 /// Horizons before the origin at which candidates are weighed, and at which what they made is calibrated.
 const WEIGHED_AT: usize = 2;
 const CALIBRATED_AT: usize = 1;
 
 /// What was learned of older origins.
 #[derive(Debug, Default)]
-pub(super) struct Chosen {
+pub struct Chosen {
     weights: Weights,
     calibration: Calibration,
 }
 
 impl Chosen {
     /// By the known rows of a window alone.
-    pub(super) fn of(window: &Window<'_>) -> Self {
+    pub(crate) fn of(window: &Window<'_>) -> Self {
         let older = |horizons: usize| window.before(horizons * window.settings.horizon);
         let (oldest, newest) = (older(WEIGHED_AT), older(CALIBRATED_AT));
         if oldest.parts.is_empty() {
@@ -41,8 +45,10 @@ impl Chosen {
         }
         let forests = Forests::grow(&oldest, Sight::Known);
         let nets = Nets::learn(&oldest, Sight::Known);
-        let frames =
-            |window: &Window<'_>| answers(window, &forests, &nets).map(|answers| Frame::new(window, answers));
+        let (oldest, newest) = (oldest.some(MOST_WEIGHED), newest.some(MOST_WEIGHED));
+        let frames = |window: &Window<'_>| {
+            answers(window, &forests, &nets, |_, _| true).map(|answers| Frame::new(window, answers))
+        };
         let classes = classes(window);
         let weights = Weights::of(&frames(&oldest), &classes);
         let made = mixed(&frames(&newest), &weights, &classes);
@@ -51,11 +57,12 @@ impl Chosen {
     }
 
     /// Forecasts the parts of the window.
-    pub(super) fn forecast(&self, window: &Window<'_>) -> Vec<Answer> {
+    pub(crate) fn forecast(&self, window: &Window<'_>) -> Vec<Answer> {
         let forests = Forests::grow(window, Sight::Known);
         let nets = Nets::learn(window, Sight::Known);
-        let members = answers(window, &forests, &nets);
         let classes = classes(window);
+        let counts = |member: usize, part: &Part| self.weights.share(classes[part.series], member) > 0.0;
+        let members = answers(window, &forests, &nets, counts);
         let of_part = |at: usize, part: &Part| {
             let class = classes[part.series];
             let answer = self.weights.blend(class, |member| &members[member][at]);
@@ -65,12 +72,24 @@ impl Chosen {
     }
 }
 
-/// What each member answers for the parts of a window. What is below 0 is 0 before it is blended, where it would be so in the end.
-fn answers(window: &Window<'_>, forests: &Forests, nets: &Nets) -> [Vec<Answer>; MEMBERS.len()] {
-    let mut all = MEMBERS.map(|member| match member {
+/// What each member answers for the parts of a window; nothing for those for which it need not be asked. What is below 0 is 0 before it is blended, where it would be so in the end.
+fn answers(
+    window: &Window<'_>,
+    forests: &Forests,
+    nets: &Nets,
+    is_asked: impl Fn(usize, &Part) -> bool,
+) -> [Vec<Answer>; MEMBERS.len()] {
+    let of_some = |at: usize, member: Candidate| {
+        let mut made = member.forecast(&window.only(|part| is_asked(at, part)), None).into_iter();
+        let of_part = |part: &Part| {
+            if is_asked(at, part) { made.next().unwrap_or_default() } else { Answer::default() }
+        };
+        window.parts.iter().map(of_part).collect()
+    };
+    let mut all = std::array::from_fn(|at| match MEMBERS[at] {
         Candidate::Boost(_) => forests.forecast(window),
         Candidate::Tide(_) => nets.forecast(window),
-        other => other.forecast(window, None),
+        other => of_some(at, other),
     });
     if window.settings.clip0 {
         for answer in all.iter_mut().flatten() {
@@ -84,7 +103,7 @@ fn answers(window: &Window<'_>, forests: &Forests, nets: &Nets) -> [Vec<Answer>;
 /// The class of each of the table's series, by its known rows on which it is open.
 fn classes(window: &Window<'_>) -> Vec<DemandClass> {
     let settings = window.settings;
-    let of_series = |(series, known): (&super::LongSeries, usize)| {
+    let of_series = |(series, known): (&LongSeries, usize)| {
         let is_open = |row: &usize| {
             series.y[*row].is_finite()
                 && settings.mask.is_none_or(|mask| series.covariates[mask][*row] != 0.0)

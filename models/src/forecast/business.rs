@@ -1,0 +1,207 @@
+//! The series of a business as a panel: a row for each day, those of the horizon among them, and what is planned for it.
+
+use chrono::{Datelike, Days, NaiveDate};
+use domain::forecast::{DailySeries, PlannedDay, SeriesSet};
+
+use super::ForecastConfig;
+use super::closures::Closures;
+use crate::panel::{Covariate, Frequency, LongSeries, LongTable, Part, Role, Settings, Window};
+use crate::{boost, tide};
+
+/// Days with sales below which an article hardly sells.
+pub(crate) const FEWEST_SALE_DAYS: usize = 28;
+/// Days of history below which an article is too new for the model.
+pub(crate) const FEWEST_DAYS: usize = 56;
+/// Units beyond which a day is no quantity: sums and squares stay finite below it.
+const GREATEST_UNITS: f64 = 1e21;
+const SEASON_DAYS: usize = 7;
+
+/// What is planned for a day: a name, and what it is.
+type Plan = (&'static str, fn(PlannedDay) -> bool);
+const OPEN: &str = "open";
+const PROMOTION: &str = "promotion";
+const PLANS: [Plan; 4] = [
+    (OPEN, |day| !day.is_closed),
+    (PROMOTION, |day| day.is_promotion),
+    ("holiday", |day| day.is_holiday),
+    ("school holiday", |day| day.is_school_holiday),
+];
+
+/// A trait with the values that there are, in order: their places are what models are told.
+struct Values<'a> {
+    name: &'static str,
+    of: for<'s> fn(&'s DailySeries) -> Option<&'s str>,
+    values: Vec<&'a str>,
+}
+
+/// What never changes about a series.
+type Trait = (&'static str, for<'a> fn(&'a DailySeries) -> Option<&'a str>);
+const TRAITS: [Trait; 2] =
+    [("store", |series| Some(&series.key.store)), ("category", |series| series.category.as_deref())];
+
+/// A business, ready to be forecast from an origin: of what came behind it, nothing is in here.
+#[derive(Debug)]
+pub(super) struct Business<'a> {
+    pub(super) series: &'a [DailySeries],
+    /// How many days the origin lies before the last known one.
+    pub(super) days_before: usize,
+    /// One for each series, in their order.
+    pub(super) table: LongTable,
+    pub(super) settings: Settings,
+    /// Which series have days that hold no quantity and count as 0.
+    pub(super) is_mended: Vec<bool>,
+}
+
+impl<'a> Business<'a> {
+    /// Of its series as they were so many days before the last. What is the same on all days, or for all articles, is not told to models.
+    pub(super) fn new(set: &'a SeriesSet, config: &ForecastConfig, days_before: usize) -> Self {
+        let ForecastConfig { horizon_days: horizon, learning } = *config;
+        let is_mended =
+            set.series.iter().map(|series| !series.units.iter().copied().all(is_quantity)).collect();
+        let calendar = Calendar { set, closures: Closures::of(set, days_before), horizon, days_before };
+        let (plans, traits) = (calendar.plans_that_vary(), traits_that_vary(set));
+        let covariate = |name: &str, role| Covariate { name: name.to_owned(), role };
+        let named = traits.iter().map(|told| covariate(told.name, Role::Static));
+        let covariates: Vec<_> =
+            named.chain(plans.iter().map(|(name, _)| covariate(name, Role::Known))).collect();
+        let series = set.series.iter().map(|series| calendar.long_series(series, &plans, &traits)).collect();
+        let table = LongTable { covariates, frequency: Frequency::Daily, series };
+        let settings = Settings {
+            season: SEASON_DAYS,
+            horizon,
+            windows: 1,
+            step: horizon,
+            min_train: FEWEST_DAYS,
+            clip0: true,
+            mask: table.covariate(OPEN),
+            median_by: Vec::from_iter(table.covariate(PROMOTION)),
+            shift: plans.iter().filter_map(|(name, _)| table.covariate(name)).collect(),
+            boost: boost::Config {
+                trees: learning.trees,
+                rate: learning.tree_rate,
+                ..boost::Config::default()
+            },
+            net: tide::Config { steps: learning.steps, ..tide::Config::default() },
+            rows: learning.rows,
+            jobs: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        };
+        Self { series: &set.series, days_before, table, settings, is_mended }
+    }
+
+    /// The articles that the model forecasts.
+    pub(super) fn window(&self) -> Window<'_> {
+        let sells = |part: &Part| self.sale_days(part.series) >= FEWEST_SALE_DAYS;
+        Window::new(&self.table, &self.settings, 0).only(sells)
+    }
+
+    /// Days with sales that are known of a series.
+    pub(super) fn sale_days(&self, series: usize) -> usize {
+        self.known(series).iter().filter(|units| **units > 0.0).count()
+    }
+
+    /// The known days of a series.
+    pub(super) fn known(&self, series: usize) -> &[f64] {
+        let y = &self.table.series[series].y;
+        &y[..y.len() - self.settings.horizon]
+    }
+
+    /// What came behind the origin; NaN where that is not known yet.
+    pub(super) fn came(&self, series: usize) -> Vec<f64> {
+        let came = self.series[series].units.get(self.known(series).len()..).unwrap_or_default();
+        let mended = came.iter().map(|units| if is_quantity(*units) { *units } else { 0.0 });
+        mended.chain(std::iter::repeat(f64::NAN)).take(self.settings.horizon).collect()
+    }
+
+    /// Whether a series' store is open so many days ahead.
+    pub(super) fn is_open_ahead(&self, series: usize, ahead: usize) -> bool {
+        self.is_open(series, self.known(series).len() + ahead)
+    }
+
+    /// Whether a series' store is open on a day.
+    pub(super) fn is_open(&self, series: usize, row: usize) -> bool {
+        self.settings.mask.is_none_or(|mask| self.table.series[series].covariates[mask][row] != 0.0)
+    }
+}
+
+/// What days are like, as of an origin.
+struct Calendar<'a> {
+    set: &'a SeriesSet,
+    closures: Closures,
+    horizon: usize,
+    days_before: usize,
+}
+
+fn is_quantity(units: f64) -> bool {
+    units.abs() <= GREATEST_UNITS
+}
+
+impl Calendar<'_> {
+    /// What a day is like for a series.
+    fn on(&self, series: &DailySeries, day: NaiveDate) -> PlannedDay {
+        let key = (series.key.tenant.clone(), series.key.store.clone());
+        let planned = self.set.plans.get(&key).map(|plan| plan.on(day)).unwrap_or_default();
+        PlannedDay {
+            is_closed: planned.is_closed || self.closures.is_closed(&key.1, day, planned),
+            ..planned
+        }
+    }
+
+    /// The known days of a series and those of the horizon.
+    fn days(&self, series: &DailySeries) -> impl Iterator<Item = NaiveDate> + use<> {
+        let start = series.start;
+        let rows = series.units.len().saturating_sub(self.days_before) + self.horizon;
+        (0..rows).map_while(move |at| start.checked_add_days(Days::new(at as u64)))
+    }
+
+    /// The plans that are not the same on all days of all series.
+    fn plans_that_vary(&self) -> Vec<Plan> {
+        // Articles of a store share its days: the one that begins first has them all.
+        let stores = self.set.series.chunk_by(|a, b| a.key.store == b.key.store);
+        let longest = stores.filter_map(|series| series.iter().min_by_key(|series| series.start));
+        let days: Vec<PlannedDay> = longest
+            .flat_map(|series| self.days(series).map(|day| self.on(series, day)).collect::<Vec<_>>())
+            .collect();
+        let varies = |(_, of): &Plan| days.iter().any(|day| of(*day) != of(PlannedDay::default()));
+        PLANS.into_iter().filter(varies).collect()
+    }
+
+    fn long_series(&self, series: &DailySeries, plans: &[Plan], traits: &[Values<'_>]) -> LongSeries {
+        let known = series.units.len().saturating_sub(self.days_before);
+        let rows = known + self.horizon;
+        let mended = series.units[..known].iter().map(|units| if is_quantity(*units) { *units } else { 0.0 });
+        let y = mended.chain(std::iter::repeat_n(f64::NAN, self.horizon)).collect();
+        let first = midnight(series.start);
+        let of_trait = |told: &Values<'_>| {
+            let place = (told.of)(series).and_then(|value| told.values.binary_search(&value).ok());
+            vec![place.map_or(f64::NAN, |place| place as f64); rows]
+        };
+        let mut days: Vec<PlannedDay> = self.days(series).map(|day| self.on(series, day)).collect();
+        days.resize(rows, PlannedDay::default());
+        let of_plan = |(_, of): &Plan| days.iter().map(|day| f64::from(u8::from(of(*day)))).collect();
+        LongSeries {
+            id: format!("{}/{}", series.key.store, series.key.sku),
+            periods: (0..rows as i64).map(|row| first + row * MICROS_A_DAY).collect(),
+            y,
+            covariates: traits.iter().map(of_trait).chain(plans.iter().map(of_plan)).collect(),
+        }
+    }
+}
+
+/// The microseconds from 1970 to a day's beginning.
+fn midnight(day: NaiveDate) -> i64 {
+    (i64::from(day.num_days_from_ce()) - DAYS_TO_1970) * MICROS_A_DAY
+}
+
+/// The traits in which series differ.
+fn traits_that_vary(set: &SeriesSet) -> Vec<Values<'_>> {
+    let values = |(name, of): Trait| {
+        let mut values: Vec<&str> = set.series.iter().filter_map(of).collect();
+        values.sort_unstable();
+        values.dedup();
+        (values.len() > 1).then_some(Values { name, of, values })
+    };
+    TRAITS.into_iter().filter_map(values).collect()
+}
+
+const MICROS_A_DAY: i64 = 86_400_000_000;
+const DAYS_TO_1970: i64 = 719_163;
