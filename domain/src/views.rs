@@ -12,6 +12,8 @@ pub enum View {
     DailyDemand,
     /// `marts.sales_live`.
     SalesLive,
+    /// `marts.forecast_accuracy`.
+    ForecastAccuracy,
 }
 
 const DAILY_DEMAND: &str = "Demand for each article in each store and business day, from the article's first sale there to the store's last business day, with 0 \
@@ -21,9 +23,12 @@ record with the latest valid_from.";
 const SALES_LIVE: &str = "What each store has sold on its business day so far, in its currency, as of the last commit of sales. A store that has sold nothing yet \
 has zeros.";
 
+const FORECAST_ACCURACY: &str = "How good forecasts were, by what came since: a row for each subject, origin and model of marts.forecasts of which a day has come. The naive \
+forecast is that of the last known week again; value_added is what a forecast was better by. Categories are those that articles have now.";
+
 impl View {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::DailyDemand, Self::SalesLive];
+    pub const ALL: [Self; 3] = [Self::DailyDemand, Self::SalesLive, Self::ForecastAccuracy];
 
     /// Its name in SQL.
     #[must_use]
@@ -31,6 +36,7 @@ impl View {
         match self {
             Self::DailyDemand => "marts.daily_demand",
             Self::SalesLive => "marts.sales_live",
+            Self::ForecastAccuracy => "marts.forecast_accuracy",
         }
     }
 
@@ -40,6 +46,7 @@ impl View {
         let (comment, columns) = match self {
             Self::DailyDemand => (DAILY_DEMAND, daily_demand()),
             Self::SalesLive => (SALES_LIVE, sales_live()),
+            Self::ForecastAccuracy => (FORECAST_ACCURACY, forecast_accuracy()),
         };
         Description { comment: comment.to_owned(), columns }
     }
@@ -140,4 +147,31 @@ fn sales_live() -> Vec<Column> {
         ),
     ]);
     columns
+}
+
+fn forecast_accuracy() -> Vec<Column> {
+    let text = |name, comment| Column::required(name, DataType::Utf8, comment);
+    let part = |name, comment| Column::optional(name, DataType::Utf8, comment);
+    let share = |name, comment| Column::optional(name, DataType::Float64, comment);
+    vec![
+        text("tenant", "Business that the row belongs to"),
+        text("level", "What was forecast: sku, category, store or business"),
+        part("store", "Store, at the levels sku, category and store"),
+        part("category", "Category, at the level category"),
+        part("sku", "Article, at the level sku"),
+        Column::required("origin", DataType::Date32, "Last day whose sales were known"),
+        text("model_version", "The model that made the forecast"),
+        Column::required("days", DataType::Int64, "Forecast days that have come"),
+        Column::required("units", DataType::Float64, "Net units of these days: sold less returned"),
+        Column::required("forecast_units", DataType::Float64, "What the means of these days sum to"),
+        share(
+            "wape",
+            "Absolute errors of the means / absolute units; null where nothing was sold or returned",
+        ),
+        share("naive_wape", "The same of the naive forecast"),
+        share("value_added", "naive_wape - wape: above 0 where the forecast was better than the naive one"),
+        share("bias", "(forecast_units - units) / units; null where units are 0"),
+        share("coverage_80", "Share of days within q100 and q900"),
+        share("coverage_95", "Share of days within q025 and q975"),
+    ]
 }

@@ -1,4 +1,4 @@
-//! Tables that are questions: `marts.daily_demand` and `marts.sales_live`; what they show stands in [`domain::views`].
+//! Tables that are questions: `marts.daily_demand`, `marts.sales_live` and `marts.forecast_accuracy`; what they show stands in [`domain::views`].
 //!
 //! A view is planned over the tables as its caller sees them, so that it shows what they show, and reads the versions that the rest of the query reads.
 
@@ -27,7 +27,7 @@ pub(crate) struct SqlView {
 }
 
 /// All views. In their text, `{t}` stands for `tenant` where the caller sees that column, and for a constant where it does not.
-pub(crate) static VIEWS: [SqlView; 2] = [DAILY_DEMAND, SALES_LIVE];
+pub(crate) static VIEWS: [SqlView; 3] = [DAILY_DEMAND, SALES_LIVE, FORECAST_ACCURACY];
 
 const DAILY_DEMAND: SqlView = SqlView {
     view: View::DailyDemand,
@@ -71,6 +71,43 @@ FROM ranked AS r
 LEFT JOIN recent AS s ON {s.t = r.t}s.store = r.store AND local_date(s.occurred_at, r.time_zone) = r.today
 WHERE r.nth = 1
 GROUP BY {r.t}r.store, r.today, r.currency",
+};
+
+/// Of what is not about a store, a category or an article, the name is empty: names are never, and equal ones join. The business is known up to the last day of the
+/// store that is behind the others, those aside whose sales ended four weeks before the newest.
+const FORECAST_ACCURACY: SqlView = SqlView {
+    view: View::ForecastAccuracy,
+    tables: &["marts.forecasts", "marts.item_days", "marts.store_days", "curated.products"],
+    sql: "\
+WITH named AS (SELECT {t}sku, last_value(category ORDER BY valid_from) AS category FROM curated.products GROUP BY {t}sku),
+items AS (SELECT {t}store, sku, date, CAST(units - returned_units AS DOUBLE) AS units FROM marts.item_days),
+stores AS (SELECT {t}store, date, CAST(units - returned_units AS DOUBLE) AS units FROM marts.store_days),
+came AS (SELECT {t}'sku' AS level, store, '' AS category, sku, date, units FROM items
+  UNION ALL SELECT {s.t}'category', s.store, n.category, '', s.date, sum(s.units) FROM items AS s JOIN named AS n ON {n.t = s.t}n.sku = s.sku
+            WHERE n.category IS NOT NULL GROUP BY {s.t}s.store, n.category, s.date
+  UNION ALL SELECT {t}'store', store, '', '', date, units FROM stores
+  UNION ALL SELECT {t}'business', '', '', '', date, sum(units) FROM stores GROUP BY {t}date),
+ends AS (SELECT {t}store, max(date) AS last FROM stores GROUP BY {t}store),
+newest AS (SELECT {t}max(last) AS newest FROM ends GROUP BY {t}1 + 0),
+known AS (SELECT {t}store, last FROM ends
+  UNION ALL SELECT {s.t}'', min(s.last) FROM ends AS s JOIN newest AS d ON {d.t = s.t}s.last > d.newest - INTERVAL '28 days' GROUP BY {s.t}1 + 0),
+told AS (SELECT {t}level, store, category, sku, coalesce(store, '') AS at_store, coalesce(category, '') AS of_category, coalesce(sku, '') AS of_sku,
+           origin, model_version, forecast_date, mean, q025, q100, q900, q975,
+           origin + CAST((CAST(forecast_date AS INT) - CAST(origin AS INT) - 1) % 7 - 6 AS INT) AS week_before FROM marts.forecasts),
+days AS (SELECT {s.t}s.level, s.store, s.category, s.sku, s.origin, s.model_version, s.mean, s.q025, s.q100, s.q900, s.q975,
+           coalesce(i.units, 0) AS units, greatest(coalesce(n.units, 0), 0) AS naive
+         FROM told AS s
+         JOIN known AS d ON {d.t = s.t}d.store = s.at_store AND d.last >= s.forecast_date
+         LEFT JOIN came AS i ON {i.t = s.t}i.level = s.level AND i.store = s.at_store AND i.category = s.of_category AND i.sku = s.of_sku AND i.date = s.forecast_date
+         LEFT JOIN came AS n ON {n.t = s.t}n.level = s.level AND n.store = s.at_store AND n.category = s.of_category AND n.sku = s.of_sku AND n.date = s.week_before),
+sums AS (SELECT {t}level, store, category, sku, origin, model_version, count(*) AS days, sum(units) AS units, sum(mean) AS forecast_units,
+           sum(abs(mean - units)) AS off, sum(abs(naive - units)) AS naive_off, nullif(sum(abs(units)), 0) AS whole,
+           avg(CASE WHEN units BETWEEN q100 AND q900 THEN 1.0 ELSE 0.0 END) AS coverage_80,
+           avg(CASE WHEN units BETWEEN q025 AND q975 THEN 1.0 ELSE 0.0 END) AS coverage_95
+         FROM days GROUP BY {t}level, store, category, sku, origin, model_version)
+SELECT {t}level, store, category, sku, origin, model_version, days, units, forecast_units, off / whole AS wape, naive_off / whole AS naive_wape,
+       (naive_off - off) / whole AS value_added, (forecast_units - units) / nullif(units, 0) AS bias, coverage_80, coverage_95
+FROM sums",
 };
 
 impl SqlView {

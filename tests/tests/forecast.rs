@@ -206,4 +206,25 @@ fn businesses_get_models_of_their_own_sales() {
     let after = world.sql(created);
     assert_eq!(before.lines().next(), after.lines().next());
     assert_ne!(before, after);
+
+    // No day that was forecast has come yet. Then two have, with 9 and -1 units of an article of which 7 were expected each day.
+    let accuracy = "SELECT level, sku, origin, days, units, forecast_units, round(wape, 9), round(naive_wape, 9), round(bias, 9), coverage_80, coverage_95 \
+                    FROM marts.forecast_accuracy WHERE tenant = 'gift-uk' ORDER BY level";
+    assert_eq!(world.sql(accuracy), "");
+    let producer = world.producer();
+    for value in [
+        line(6, first, "A", Some("Mug"), 9, "2026-01-21T12:00:00Z"),
+        line(7, first, "A", Some("Mug"), -1, "2026-01-22T12:00:00Z"),
+    ] {
+        producer.send_raw(&world.topic(), Some(0), None, Some(&value), false).expect("it is sent");
+    }
+    producer.finish().expect("all is acknowledged");
+    world.ingest_to_the_end();
+    let _ = world.run(&["marts", "refresh"]).expect_success();
+    // Errors of 2 and 8 in 10 units; a week before there were no sales, so that the naive forecast was 0. The interval is 7 to 14: one day has nothing to tell a spread by.
+    let expected = ["business,", "sku,A", "store,"].map(|subject| {
+        let (level, sku) = subject.split_once(',').expect("two words");
+        format!("{level},{sku},2026-01-20,2,8.0,14.0,1.0,1.0,0.75,0.5,0.5")
+    });
+    assert_eq!(world.sql(accuracy), expected.join("\n"));
 }
