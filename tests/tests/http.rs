@@ -257,12 +257,69 @@ fn forecasts_are_served_day_by_day_from_the_newest_run() {
     let rival = server.get(PREDICTIONS, &[("x-intellicartel-tenant", "rival")]).expect_success();
     assert_eq!((&rival["pagination"]["total"], &rival["data"][0]["sku"]), (&json!(28), &json!("theirs")));
 
-    let faults = get("?product_id=7&from=2026-13-01&level=81&page=0&per_page=1001");
-    let details = faults.expect_refusal(400, "INVALID_REQUEST", &["2011-12-24", "20, 40, 60, 80 or 95"]);
+    // The store and the business have forecasts of their own, whose means are sums of those above.
+    for subject in ["store", "business"] {
+        let whole = get(&format!("?subject={subject}")).expect_success();
+        assert_eq!(whole["pagination"]["total"], 28);
+        let day = &whole["data"][6];
+        assert_eq!((&day["subject"], &day["sku"]), (&json!(subject), &Value::Null));
+        let of_skus = served.iter().filter(|row| row["forecast_date"] == day["forecast_date"]);
+        let sum: f64 = of_skus.map(|row| row["mean"].as_f64().expect("a number")).sum();
+        assert!((sum - day["mean"].as_f64().expect("a number")).abs() < 1e-9, "{day}");
+        assert!(day["total"]["mean"].as_f64() > day["mean"].as_f64(), "{day}");
+    }
+    assert_eq!(get("?subject=category").expect_success()["pagination"]["total"], 0);
+
+    let faults = get("?product_id=7&from=2026-13-01&level=81&page=0&per_page=1001&subject=shelf");
+    let details = faults.expect_refusal(
+        400,
+        "INVALID_REQUEST",
+        &["2011-12-24", "20, 40, 60, 80 or 95", "sku, category, store, business"],
+    );
     let fields: Vec<_> = details["fields"].as_object().expect("fields").keys().collect();
-    assert_eq!(fields, ["from", "level", "page", "per_page", "product_id"]);
+    assert_eq!(fields, ["from", "level", "page", "per_page", "product_id", "subject"]);
     let _ = get("?from=2026-02-02&to=2026-02-01").expect_refusal(400, "INVALID_REQUEST", &["after `to`"]);
     let _ = get("?skuu=A").expect_refusal(400, "INVALID_REQUEST", &["`skuu`", "`sku`"]);
+}
+
+#[test]
+fn forecasts_are_held_against_what_came_since() {
+    let world = ten_weeks();
+    world.open_stores(&[("gift-uk", "london"), ("rival", "london")]);
+    let _ = world.run(&["forecast", "run"]).expect_success();
+    let server = Server::start(&world);
+    let tenant = [("x-intellicartel-tenant", "gift-uk")];
+    let get = |query: &str| server.get(&format!("/api/v1/forecast/accuracy{query}"), &tenant);
+    assert_eq!(get("").expect_success()["data"], json!([]), "no day that was forecast has come");
+    let forecast = server.get(&format!("{PREDICTIONS}?sku=A&per_page=1"), &tenant).expect_success();
+    let forecast = &forecast["data"][0];
+    let date = forecast["forecast_date"].as_str().expect("a date");
+    let producer = world.producer();
+    let sale = sale("gift-uk", 2_000, "A", 5, &format!("{date}T12:00:00Z")).to_string().into_bytes();
+    producer.send_raw(&world.topic(), Some(0), None, Some(&sale), false).expect("it is sent");
+    producer.finish().expect("all is acknowledged");
+    world.ingest_to_the_end();
+    let _ = world.run(&["marts", "refresh"]).expect_success();
+
+    let found = get("?sku=A&store=london").expect_success();
+    let row = &found["data"][0];
+    assert_eq!(
+        (&found["pagination"]["total"], &row["days"], &row["units"]),
+        (&json!(1), &json!(1), &json!(5.0))
+    );
+    assert_eq!((&row["origin"], &row["model_version"]), (&forecast["origin"], &forecast["model_version"]));
+    let mean = forecast["mean"].as_f64().expect("a number");
+    assert!((row["wape"].as_f64().expect("measured") - (mean - 5.0).abs() / 5.0).abs() < 1e-9, "{row}");
+    let added = row["naive_wape"].as_f64().expect("measured") - row["wape"].as_f64().expect("measured");
+    assert!((row["value_added"].as_f64().expect("measured") - added).abs() < 1e-9, "{row}");
+    assert_eq!(get("").expect_success()["pagination"]["total"], 3, "articles that sold nothing came, too");
+    let whole = get("?subject=business").expect_success();
+    assert_eq!((&whole["data"][0]["units"], &whole["data"][0]["store"]), (&json!(5.0), &Value::Null));
+    assert_eq!(get(&format!("?from={date}")).expect_success()["data"], json!([]));
+    let none = server.get("/api/v1/forecast/accuracy", &[("x-intellicartel-tenant", "nobody")]);
+    assert_eq!(none.expect_success()["data"], json!([]));
+    let _ = get("?subject=shelf&page=x").expect_refusal(400, "INVALID_REQUEST", &["subject", "page"]);
+    let _ = get("?level=80").expect_refusal(400, "INVALID_REQUEST", &["`level`"]);
 }
 
 #[test]

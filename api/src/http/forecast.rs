@@ -1,10 +1,9 @@
-//! `GET /api/v1/forecast/predictions`: the newest forecasts of articles, day by day.
+//! `GET /api/v1/forecast/predictions`: the newest forecasts of articles, categories, stores or the business, day by day.
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use chrono::NaiveDate;
 use domain::Error;
 use engine::{Output, Session};
 use serde::{Deserialize, Serialize};
@@ -12,11 +11,10 @@ use serde_json::value::RawValue;
 
 use super::answering::written;
 use super::envelope::{Failure, Meta, Pagination, page};
+use super::parameters::{Faults, MAX_PER_PAGE, equal};
 use super::tenant::Caller;
 use crate::ApiState;
 
-const DEFAULT_PER_PAGE: u64 = 100;
-const MAX_PER_PAGE: u64 = 1_000;
 const MAX_BYTES: u64 = 32 << 20;
 
 /// The intervals that can be asked for, in per cent, and the quantiles that bound them.
@@ -31,10 +29,11 @@ const LEVELS: [(u64, &str, &str); 5] = [
 /// The level whose coverage is measured.
 const MEASURED_LEVEL: u64 = 80;
 
-/// Texts, so that all faults can be told at once, in our words.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Parameters {
+    subject: Option<String>,
+    category: Option<String>,
     product_id: Option<String>,
     sku: Option<String>,
     store: Option<String>,
@@ -48,8 +47,10 @@ pub(super) struct Parameters {
 /// A row, in the names that clients know. Figures keep their digits.
 #[derive(Debug, Deserialize)]
 struct Row {
-    store: String,
-    sku: String,
+    subject: String,
+    store: Option<String>,
+    category: Option<String>,
+    sku: Option<String>,
     product_name: Option<String>,
     unit: String,
     forecast_date: String,
@@ -58,6 +59,10 @@ struct Row {
     mean: Box<RawValue>,
     lower_bound: Box<RawValue>,
     upper_bound: Box<RawValue>,
+    total_mean: Box<RawValue>,
+    total_q500: Box<RawValue>,
+    total_q900: Box<RawValue>,
+    total_q975: Box<RawValue>,
     confidence_score: Option<Box<RawValue>>,
     wape: Option<Box<RawValue>>,
     naive_wape: Option<Box<RawValue>>,
@@ -72,8 +77,10 @@ struct Row {
 
 #[derive(Debug, Serialize)]
 struct Prediction<'a> {
-    store: &'a str,
-    sku: &'a str,
+    subject: &'a str,
+    store: Option<&'a str>,
+    category: Option<&'a str>,
+    sku: Option<&'a str>,
     product_name: Option<&'a str>,
     unit: &'a str,
     forecast_date: &'a str,
@@ -85,6 +92,7 @@ struct Prediction<'a> {
     level: u64,
     lower_bound: &'a RawValue,
     upper_bound: &'a RawValue,
+    total: Total<'a>,
     /// The measured coverage of the interval; none for a level that is not measured, or without a measure.
     confidence_score: Option<&'a RawValue>,
     backtest: Backtest<'a>,
@@ -93,6 +101,15 @@ struct Prediction<'a> {
     model_version: &'a str,
     lake_versions: &'a RawValue,
     created_at: &'a str,
+}
+
+/// Of all days from the first one ahead up to and with this one.
+#[derive(Debug, Serialize)]
+struct Total<'a> {
+    mean: &'a RawValue,
+    q500: &'a RawValue,
+    q900: &'a RawValue,
+    q975: &'a RawValue,
 }
 
 /// How good such forecasts were at past origins.
@@ -154,37 +171,35 @@ struct Wanted {
 
 impl Wanted {
     fn check(parameters: Parameters) -> Result<Self, Failure> {
-        let mut faults = Vec::new();
+        let mut faults = Faults::default();
         if parameters.product_id.is_some() {
-            faults.push(("product_id", "products have no ids yet: name the article by sku".to_owned()));
+            faults.add("product_id", "products have no ids yet: name the article by sku".to_owned());
         }
-        let from = date("from", parameters.from, &mut faults);
-        let to = date("to", parameters.to, &mut faults);
+        let subject = faults.subject(parameters.subject);
+        let (from, to) = (faults.date("from", parameters.from), faults.date("to", parameters.to));
         if from.zip(to).is_some_and(|(from, to)| from > to) {
-            faults.push(("from", "it lies after `to`".to_owned()));
+            faults.add("from", "it lies after `to`".to_owned());
         }
-        let level = number("level", parameters.level, MEASURED_LEVEL, (1, 99), &mut faults);
+        let level = faults.number("level", parameters.level, MEASURED_LEVEL, (1, 99));
         let bounds = LEVELS.into_iter().find(|(known, ..)| *known == level).map(|(_, low, high)| (low, high));
         if bounds.is_none() {
-            faults.push(("level", format!("{level} % is not stored: give 20, 40, 60, 80 or 95")));
+            faults.add("level", format!("{level} % is not stored: give 20, 40, 60, 80 or 95"));
         }
-        let page = number("page", parameters.page, 1, (1, 1_000_000), &mut faults);
-        let per_page =
-            number("per_page", parameters.per_page, DEFAULT_PER_PAGE, (1, MAX_PER_PAGE), &mut faults);
-        let Some(bounds) = bounds.filter(|_| faults.is_empty()) else { return Err(Failure::fields(&faults)) };
-        let mut series = vec!["level = 'sku'".to_owned()];
-        for (column, value) in [("sku", parameters.sku), ("store", parameters.store)] {
-            series.extend(value.map(|value| format!("{column} = '{}'", value.replace('\'', "''"))));
-        }
+        let (page, per_page) = faults.page(parameters.page, parameters.per_page);
+        faults.check()?;
+        // A level without bounds was a fault.
+        let bounds = bounds.unwrap_or_default();
+        let named = [("sku", parameters.sku), ("store", parameters.store), ("category", parameters.category)];
+        let series = format!("level = '{subject}'{}", equal(named));
         let from = from.map(|from| format!(" AND forecast_date >= DATE '{from}'")).unwrap_or_default();
         let to = to.map(|to| format!(" AND forecast_date <= DATE '{to}'")).unwrap_or_default();
-        Ok(Self { series: series.join(" AND "), days: format!("{from}{to}"), level, bounds, page, per_page })
+        Ok(Self { series, days: format!("{from}{to}"), level, bounds, page, per_page })
     }
 
     /// The wanted days of each series' newest run: of its newest origin, the run that was made last.
     fn newest(&self) -> String {
         format!(
-            "(SELECT *, rank() OVER (PARTITION BY store, sku ORDER BY origin DESC, created_at DESC, model_version) AS place \
+            "(SELECT *, rank() OVER (PARTITION BY store, category, sku ORDER BY origin DESC, created_at DESC, model_version) AS place \
              FROM marts.forecasts WHERE {}) WHERE place = 1{}",
             self.series, self.days
         )
@@ -194,10 +209,10 @@ impl Wanted {
         let (lower, upper) = self.bounds;
         let confidence = if self.level == MEASURED_LEVEL { "coverage_80" } else { "CAST(NULL AS DOUBLE)" };
         format!(
-            "SELECT store, sku, product_name, unit, forecast_date, origin, CAST(round(mean) AS BIGINT) AS predicted_demand, mean, \
-             {lower} AS lower_bound, {upper} AS upper_bound, {confidence} AS confidence_score, backtest_wape AS wape, naive_wape, coverage_80, \
+            "SELECT level AS subject, store, category, sku, product_name, unit, forecast_date, origin, CAST(round(mean) AS BIGINT) AS predicted_demand, mean, \
+             {lower} AS lower_bound, {upper} AS upper_bound, total_mean, total_q500, total_q900, total_q975, {confidence} AS confidence_score, backtest_wape AS wape, naive_wape, coverage_80, \
              backtest_n AS n, fallback, model_version, lake_versions, created_at, count(*) OVER () AS total \
-             FROM {} ORDER BY store, sku, forecast_date LIMIT {} OFFSET {}",
+             FROM {} ORDER BY store, category, sku, forecast_date LIMIT {} OFFSET {}",
             self.newest(),
             self.per_page,
             (self.page - 1) * self.per_page
@@ -226,41 +241,15 @@ impl Wanted {
     }
 }
 
-fn date(
-    name: &'static str,
-    text: Option<String>,
-    faults: &mut Vec<(&'static str, String)>,
-) -> Option<NaiveDate> {
-    let text = text?;
-    let date = NaiveDate::parse_from_str(&text, "%Y-%m-%d").ok();
-    if date.is_none() {
-        faults.push((name, format!("`{text}` is not a date like 2011-12-24")));
-    }
-    date
-}
-
-fn number(
-    name: &'static str,
-    text: Option<String>,
-    default: u64,
-    (least, most): (u64, u64),
-    faults: &mut Vec<(&'static str, String)>,
-) -> u64 {
-    let Some(text) = text else { return default };
-    let number = text.parse().ok().filter(|number| (least..=most).contains(number));
-    number.unwrap_or_else(|| {
-        faults.push((name, format!("`{text}` is not a whole number from {least} to {most}")));
-        default
-    })
-}
-
 impl Row {
     fn prediction(&self, level: u64) -> Result<Prediction<'_>, Error> {
         let lake_versions = serde_json::from_str(&self.lake_versions)
             .map_err(|error| Error::internal(format!("lake_versions of a forecast: {error}")))?;
         Ok(Prediction {
-            store: &self.store,
-            sku: &self.sku,
+            subject: &self.subject,
+            store: self.store.as_deref(),
+            category: self.category.as_deref(),
+            sku: self.sku.as_deref(),
             product_name: self.product_name.as_deref(),
             unit: &self.unit,
             forecast_date: &self.forecast_date,
@@ -270,6 +259,12 @@ impl Row {
             level,
             lower_bound: &self.lower_bound,
             upper_bound: &self.upper_bound,
+            total: Total {
+                mean: &self.total_mean,
+                q500: &self.total_q500,
+                q900: &self.total_q900,
+                q975: &self.total_q975,
+            },
             confidence_score: self.confidence_score.as_deref(),
             backtest: Backtest {
                 wape: self.wape.as_deref(),

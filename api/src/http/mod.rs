@@ -1,11 +1,13 @@
 //! Routes, one file for each subject, and what all of them share: envelope, request ids, time-outs, logs and metrics.
 
+mod accuracy;
 mod answering;
 mod as_of;
 mod envelope;
 mod forecast;
 mod frame;
 mod operations;
+mod parameters;
 mod sql;
 mod tenant;
 
@@ -32,7 +34,8 @@ pub(crate) fn router(state: ApiState, routes: Routes) -> Router {
     if routes == Routes::All {
         router = router
             .route("/api/v1/data/sql", post(sql::query))
-            .route("/api/v1/forecast/predictions", get(forecast::predictions));
+            .route("/api/v1/forecast/predictions", get(forecast::predictions))
+            .route("/api/v1/forecast/accuracy", get(accuracy::accuracy));
     }
     router
         .fallback(frame::unknown_path)

@@ -1,0 +1,105 @@
+//! `GET /api/v1/forecast/accuracy`: how good forecasts were, by what came since.
+
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use domain::Error;
+use engine::Output;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::answering::written;
+use super::envelope::{Failure, Meta, Pagination, page};
+use super::parameters::{Faults, MAX_PER_PAGE, equal};
+use super::tenant::Caller;
+use crate::ApiState;
+
+const MAX_BYTES: u64 = 32 << 20;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Parameters {
+    subject: Option<String>,
+    sku: Option<String>,
+    store: Option<String>,
+    category: Option<String>,
+    model_version: Option<String>,
+    from: Option<String>,
+    to: Option<String>,
+    page: Option<String>,
+    per_page: Option<String>,
+}
+
+/// A row of `marts.forecast_accuracy`. Figures keep their digits.
+#[derive(Debug, Deserialize, Serialize)]
+struct Row {
+    subject: String,
+    store: Option<String>,
+    category: Option<String>,
+    sku: Option<String>,
+    origin: String,
+    model_version: String,
+    days: i64,
+    units: Box<RawValue>,
+    forecast_units: Box<RawValue>,
+    wape: Option<Box<RawValue>>,
+    naive_wape: Option<Box<RawValue>>,
+    value_added: Option<Box<RawValue>>,
+    bias: Option<Box<RawValue>>,
+    coverage_80: Option<Box<RawValue>>,
+    coverage_95: Option<Box<RawValue>>,
+}
+
+pub(super) async fn accuracy(
+    State(state): State<ApiState>,
+    caller: Caller,
+    parameters: Result<Query<Parameters>, QueryRejection>,
+) -> Response {
+    let answered = answer(&state, &caller, parameters).await;
+    answered.unwrap_or_else(|failure| failure.into_response(&caller.context))
+}
+
+async fn answer(
+    state: &ApiState,
+    caller: &Caller,
+    parameters: Result<Query<Parameters>, QueryRejection>,
+) -> Result<Response, Failure> {
+    let Query(parameters) = parameters.map_err(|rejection| {
+        Failure::new(StatusCode::BAD_REQUEST, "INVALID_REQUEST", rejection.body_text())
+    })?;
+    let mut faults = Faults::default();
+    let subject = faults.subject(parameters.subject);
+    let (from, to) = (faults.date("from", parameters.from), faults.date("to", parameters.to));
+    let (number, per_page) = faults.page(parameters.page, parameters.per_page);
+    faults.check()?;
+    let named = equal([
+        ("sku", parameters.sku),
+        ("store", parameters.store),
+        ("category", parameters.category),
+        ("model_version", parameters.model_version),
+    ]);
+    let from = from.map(|from| format!(" AND origin >= DATE '{from}'")).unwrap_or_default();
+    let to = to.map(|to| format!(" AND origin <= DATE '{to}'")).unwrap_or_default();
+    let wanted = format!("FROM marts.forecast_accuracy WHERE level = '{subject}'{named}{from}{to}");
+    let sql = format!(
+        "SELECT level AS subject, store, category, sku, origin, model_version, days, units, forecast_units, wape, naive_wape, value_added, bias, \
+         coverage_80, coverage_95 {wanted} ORDER BY origin DESC, store, category, sku, model_version LIMIT {per_page} OFFSET {}",
+        (number - 1) * per_page
+    );
+    let session = state.engine.session(caller.principal.clone());
+    let found = written(state, &session, &sql, (MAX_PER_PAGE, MAX_BYTES), Output::Json).await?;
+    let counted =
+        written(state, &session, &format!("SELECT count(*) AS n {wanted}"), (1, MAX_BYTES), Output::Json)
+            .await?;
+    let unreadable = |error| Error::internal(format!("rows that tell no accuracy: {error}"));
+    let rows: Vec<Row> = serde_json::from_slice(&found.bytes).map_err(unreadable)?;
+    #[derive(Deserialize)]
+    struct Count {
+        n: u64,
+    }
+    let counts: Vec<Count> = serde_json::from_slice(&counted.bytes).map_err(unreadable)?;
+    let total = counts.first().map_or(0, |count| count.n);
+    let meta = Meta::of(&caller.context).with_as_of(state.newest_sales.as_of(&session, found.tables).await);
+    Ok(page(&rows, &meta, Pagination::new(number, per_page, total)))
+}
