@@ -12,6 +12,7 @@ mod leaf;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use serde::Serialize;
 
 use bins::Bins;
 pub use bins::Columns;
@@ -80,7 +81,7 @@ pub struct Target {
 }
 
 /// A grown forest.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Forest {
     bins: Bins,
     trees: Vec<Tree>,

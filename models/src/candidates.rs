@@ -113,7 +113,7 @@ impl Candidate {
 
     pub(crate) fn forecast(self, window: &Window<'_>, chosen: Option<&Chosen>) -> Vec<Answer> {
         match self {
-            Self::Blend => chosen.unwrap_or(&Chosen::default()).forecast(window),
+            Self::Blend => chosen.unwrap_or(&Chosen::default()).fit(window).forecast(window),
             Self::SeasonalNaive => seasonal_naive::forecast(window),
             Self::Ets => classical::normal(window, |known, season, horizon| {
                 Some(ets::fit(known, season)?.forecast(horizon))

@@ -180,11 +180,11 @@ pub fn forecast(
     let window = older.window();
     let chosen = (!window.parts.is_empty()).then(|| Chosen::of(&window));
     progress(Stage::Judging);
-    let (old_leaves, judged) = made(&older, chosen.as_ref());
+    let (old_leaves, judged, _) = made(&older, chosen.as_ref())?;
     progress(Stage::Learning);
     let business = Business::new(set, &config, 0);
-    let identity = Identity::new(tenant, stores, &set.lake_versions, config, &business);
-    let (leaves, made) = made(&business, chosen.as_ref());
+    let (leaves, made, learned) = made(&business, chosen.as_ref())?;
+    let identity = Identity::new(tenant, stores, &set.lake_versions, config, &business, learned.as_deref());
     let judged = Judged::of(&judged, &business, &old_leaves, &leaves);
     let origins = set.series.iter().map(DailySeries::end);
     Ok(Forecasts {
@@ -204,16 +204,20 @@ pub fn forecast(
     })
 }
 
-/// The forecasts of all levels as of an origin, and the leaves that they are made of; without a model, each article's own days.
-fn made(business: &Business<'_>, chosen: Option<&Chosen>) -> (Vec<Option<Leaf>>, Vec<Made>) {
+/// The leaves of all articles as of an origin, the forecasts of all levels that are made of them, and what the model has learned.
+type AsOf = (Vec<Option<Leaf>>, Vec<Made>, Option<Vec<u8>>);
+
+/// Without a model, each article has its own days.
+fn made(business: &Business<'_>, chosen: Option<&Chosen>) -> Result<AsOf> {
     let mut window = business.window();
-    if chosen.is_none() {
+    let fitted = chosen.filter(|_| !window.parts.is_empty()).map(|chosen| chosen.fit(&window));
+    if fitted.is_none() {
         window.parts.clear();
     }
-    let answers = chosen.filter(|_| !window.parts.is_empty()).map(|chosen| chosen.forecast(&window));
-    let leaves = leaves(business, &window, answers.unwrap_or_default());
+    let answers = fitted.as_ref().map(|fitted| fitted.forecast(&window)).unwrap_or_default();
+    let leaves = leaves(business, &window, answers);
     let made = levels(business, &leaves);
-    (leaves, made)
+    Ok((leaves, made, fitted.map(|fitted| fitted.learned()).transpose()?))
 }
 
 /// How far forecasts from the older origin were from what came.

@@ -127,6 +127,17 @@ pub struct Net {
 }
 
 impl Net {
+    /// Its parameters, layer by layer.
+    pub(crate) fn parameters(&self) -> Vec<f32> {
+        let layers = [&self.first, &self.second, &self.code, &self.third, &self.fourth, &self.last];
+        let of_layer = |layer: &Linear| {
+            let weight = layer.weight.val().into_data();
+            let bias = layer.bias.val().into_data();
+            weight.iter::<f32>().chain(bias.iter::<f32>()).collect::<Vec<_>>()
+        };
+        layers.into_iter().flat_map(of_layer).collect()
+    }
+
     /// A net that has learned nothing, for rows of these widths.
     fn new(read: &Read, config: &Config, random: &mut ChaCha8Rng, device: &Device) -> Self {
         let (past, step) = (read.past.len() / read.origins(), read.steps.len() / read.start.len());

@@ -4,6 +4,9 @@
 //! forecast a horizon later, of periods that lie behind all of those, says by how much quantiles and mean were off. Then they learn again up to the
 //! origin itself.
 
+use domain::{Error, Result};
+use serde::Serialize;
+
 use super::boosted::Forests;
 use super::calibration::Calibration;
 use super::net::Nets;
@@ -29,7 +32,7 @@ const WEIGHED_AT: usize = 2;
 const CALIBRATED_AT: usize = 1;
 
 /// What was learned of older origins.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize)]
 pub struct Chosen {
     weights: Weights,
     calibration: Calibration,
@@ -56,19 +59,40 @@ impl Chosen {
         Self { weights, calibration }
     }
 
+    /// Members learn from the known rows of a window.
+    pub(crate) fn fit(&self, window: &Window<'_>) -> Fitted<'_> {
+        let (forests, nets) = (Forests::grow(window, Sight::Known), Nets::learn(window, Sight::Known));
+        Fitted { chosen: self, forests, nets }
+    }
+}
+
+/// A blend whose members have learned up to an origin.
+#[derive(Debug)]
+pub(crate) struct Fitted<'a> {
+    chosen: &'a Chosen,
+    forests: Forests,
+    nets: Nets,
+}
+
+impl Fitted<'_> {
     /// Forecasts the parts of the window.
     pub(crate) fn forecast(&self, window: &Window<'_>) -> Vec<Answer> {
-        let forests = Forests::grow(window, Sight::Known);
-        let nets = Nets::learn(window, Sight::Known);
+        let Chosen { weights, calibration } = self.chosen;
         let classes = classes(window);
-        let counts = |member: usize, part: &Part| self.weights.share(classes[part.series], member) > 0.0;
-        let members = answers(window, &forests, &nets, counts);
+        let counts = |member: usize, part: &Part| weights.share(classes[part.series], member) > 0.0;
+        let members = answers(window, &self.forests, &self.nets, counts);
         let of_part = |at: usize, part: &Part| {
             let class = classes[part.series];
-            let answer = self.weights.blend(class, |member| &members[member][at]);
-            self.calibration.apply(class, answer)
+            calibration.apply(class, weights.blend(class, |member| &members[member][at]))
         };
         window.parts.iter().enumerate().map(|(at, part)| of_part(at, part)).collect()
+    }
+
+    /// All that was learned, as JSON: weights of members and calibration, forests and nets. Models of one series keep nothing.
+    pub(crate) fn learned(&self) -> Result<Vec<u8>> {
+        let learned = (self.chosen, self.forests.learned(), self.nets.learned());
+        serde_json::to_vec(&learned)
+            .map_err(|error| Error::internal(format!("what a model has learned: {error}")))
     }
 }
 

@@ -41,6 +41,11 @@ impl Forests {
         Self { view, forests }
     }
 
+    /// What was learned.
+    pub(super) fn learned(&self) -> &[Forest] {
+        &self.forests
+    }
+
     /// Forecasts the parts of a window at the same origin or a later one.
     pub(super) fn forecast(&self, window: &Window<'_>) -> Vec<Answer> {
         let features = Features::new(window.table, &self.view, &window.known());

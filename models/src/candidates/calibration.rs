@@ -6,6 +6,8 @@
 //!
 //! The median stays: at one origin all of a business is off to one side together, and the next time to the other.
 
+use serde::Serialize;
+
 use domain::forecast::INTERVAL_80;
 
 use super::{Answer, Frame, MEDIAN, quantile};
@@ -28,7 +30,7 @@ const MOST: f64 = 2.0;
 
 const INTERVAL_95: (usize, usize) = (0, 10);
 /// What the inner and the outermost quantiles' distances from the median are multiplied by, and the mean.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 struct Factors {
     inner: f64,
     outer: f64,
@@ -36,7 +38,7 @@ struct Factors {
 }
 
 /// Factors by class of demand and part of the horizon.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub(super) struct Calibration(Option<[[Factors; BUCKETS]; 4]>);
 
 impl Calibration {

@@ -2,6 +2,7 @@
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use serde::Serialize;
 
 use super::pooled::{self, BEND, MOST_LEVELS, bent, size, unbent};
 use super::{Answer, Sight};
@@ -58,6 +59,11 @@ impl Nets {
         };
         let nets = on_threads(settings.jobs, &(0..NETS).collect::<Vec<_>>(), of_seed);
         Self { view, columns, nets }
+    }
+
+    /// What was learned: how columns are brought to scale, and the parameters of the nets.
+    pub(super) fn learned(&self) -> (&[Column], Vec<Vec<f32>>) {
+        (&self.columns, self.nets.iter().map(Net::parameters).collect())
     }
 
     /// Forecasts the parts of a window at the same origin or a later one.
@@ -148,8 +154,8 @@ fn came(window: &Window<'_>, features: &Features<'_>, origins: &[Origin], told: 
 }
 
 /// How a column is brought to the scale of the others.
-#[derive(Debug, Clone, Copy)]
-struct Column {
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(super) struct Column {
     mean: f32,
     spread: f32,
     has_missing: bool,

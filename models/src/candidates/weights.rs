@@ -1,5 +1,7 @@
 //! What each candidate counts in a blend.
 
+use serde::Serialize;
+
 use super::blend::MEMBERS;
 use super::{Answer, Frame, SCORED, quantile};
 use crate::classical::demand::DemandClass;
@@ -21,7 +23,7 @@ const SHRINK_ROWS: f64 = 1_000.0;
 type Shares = [f64; MEMBERS.len()];
 
 /// Weights by class of demand; they sum to 1.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct Weights([Shares; 4]);
 
 impl Default for Weights {

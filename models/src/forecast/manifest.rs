@@ -1,7 +1,6 @@
 //! What makes a model's version: a hash over everything that shaped it, and nothing else.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use domain::principal::StoreScope;
 use serde::Serialize;
@@ -28,6 +27,8 @@ pub(crate) struct Identity<'a> {
     /// The stores that could be seen; absent: all of the business.
     stores: Option<Vec<&'a str>>,
     tenant: &'a str,
+    /// Hash of all that the model has learned; absent where no model is served.
+    weights: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -52,6 +53,7 @@ impl<'a> Identity<'a> {
         lake_versions: &'a BTreeMap<String, u64>,
         config: ForecastConfig,
         business: &Business<'_>,
+        learned: Option<&[u8]>,
     ) -> Self {
         let stores = match stores {
             StoreScope::All => None,
@@ -81,6 +83,7 @@ impl<'a> Identity<'a> {
             seed: paths::SEED,
             stores,
             tenant,
+            weights: learned.map(hash),
         }
     }
 
@@ -92,13 +95,12 @@ impl<'a> Identity<'a> {
 
     /// SHA-256 of [`Self::canonical`], in hexadecimal digits.
     pub(crate) fn version(&self) -> String {
-        let mut text = String::with_capacity(64);
-        for byte in Sha256::digest(self.canonical()) {
-            let written = write!(text, "{byte:02x}");
-            debug_assert!(written.is_ok(), "writing to a String cannot fail");
-        }
-        text
+        hash(self.canonical().as_bytes())
     }
+}
+
+fn hash(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -109,7 +111,8 @@ mod tests {
         let versions = [("curated.sales".to_owned(), version)].into();
         let set = domain::forecast::SeriesSet::default();
         let config = ForecastConfig { horizon_days, ..ForecastConfig::default() };
-        let identity = Identity::new(tenant, stores, &versions, config, &Business::new(&set, &config, 0));
+        let identity =
+            Identity::new(tenant, stores, &versions, config, &Business::new(&set, &config, 0), None);
         (identity.canonical(), identity.version())
     }
 

@@ -240,6 +240,22 @@ fn what_cannot_be_judged_is_not_served() {
 }
 
 #[test]
+fn the_version_is_that_of_what_was_learned() {
+    let shops = shops();
+    let mut other = shops.clone();
+    other.series[0].units[100] += 40.0;
+    let (first, second) = (made_of(&shops, 14, LEAST), made_of(&other, 14, LEAST));
+    let weights = |made: &Forecasts| {
+        let identity: serde_json::Value = serde_json::from_str(&made.identity).expect("JSON");
+        identity["weights"].as_str().map(str::to_owned)
+    };
+    assert_eq!(weights(&first).map(|hash| hash.len()), Some(64));
+    assert_ne!(weights(&first), weights(&second));
+    assert_ne!(first.model_version, second.model_version);
+    assert_eq!(weights(&made_of(&set(vec![article("a", vec![1.0; 20])]), 14, LEAST)), None);
+}
+
+#[test]
 fn days_that_hold_no_quantity_count_as_nothing_and_are_told() {
     let mut units = weekly(560);
     let clean = one(units.clone());
