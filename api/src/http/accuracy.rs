@@ -2,7 +2,6 @@
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use axum::http::StatusCode;
 use axum::response::Response;
 use domain::Error;
 use engine::Output;
@@ -11,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::answering::written;
 use super::envelope::{Failure, Meta, Pagination, page};
-use super::parameters::{Faults, MAX_PER_PAGE, equal};
+use super::parameters::{Faults, MAX_PER_PAGE, equal, given};
 use super::tenant::Caller;
 use crate::ApiState;
 
@@ -65,9 +64,7 @@ async fn answer(
     caller: &Caller,
     parameters: Result<Query<Parameters>, QueryRejection>,
 ) -> Result<Response, Failure> {
-    let Query(parameters) = parameters.map_err(|rejection| {
-        Failure::new(StatusCode::BAD_REQUEST, "INVALID_REQUEST", rejection.body_text())
-    })?;
+    let parameters = given(parameters)?;
     let mut faults = Faults::default();
     let subject = faults.subject(parameters.subject);
     let (from, to) = (faults.date("from", parameters.from), faults.date("to", parameters.to));

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use super::answering::written;
 use super::envelope::{Failure, Meta, Pagination, page};
-use super::parameters::{Faults, MAX_PER_PAGE, equal};
+use super::parameters::{Faults, MAX_PER_PAGE, equal, given};
 use super::tenant::Caller;
 use crate::ApiState;
 
@@ -135,9 +135,7 @@ async fn answer(
     caller: &Caller,
     parameters: Result<Query<Parameters>, QueryRejection>,
 ) -> Result<Response, Failure> {
-    let Query(parameters) = parameters.map_err(|rejection| {
-        Failure::new(StatusCode::BAD_REQUEST, "INVALID_REQUEST", rejection.body_text())
-    })?;
+    let parameters = given(parameters)?;
     let wanted = Wanted::check(parameters)?;
     let session = state.engine.session(caller.principal.clone());
     let found = written(state, &session, &wanted.rows(), (MAX_PER_PAGE, MAX_BYTES), Output::Json).await?;

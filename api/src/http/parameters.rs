@@ -1,5 +1,8 @@
 //! Parameters of questions: texts as they come, so that all faults can be told at once, in our words.
 
+use axum::extract::Query;
+use axum::extract::rejection::QueryRejection;
+use axum::http::StatusCode;
 use chrono::NaiveDate;
 
 use super::envelope::Failure;
@@ -10,6 +13,14 @@ pub(super) const MAX_PER_PAGE: u64 = 1_000;
 
 /// What forecasts are about.
 const SUBJECTS: [&str; 4] = ["sku", "category", "store", "business"];
+
+/// Parameters as they were given; one that is not known is refused.
+pub(super) fn given<T>(parameters: Result<Query<T>, QueryRejection>) -> Result<T, Failure> {
+    let Query(parameters) = parameters.map_err(|rejection| {
+        Failure::new(StatusCode::BAD_REQUEST, "INVALID_REQUEST", rejection.body_text())
+    })?;
+    Ok(parameters)
+}
 
 /// The faults that were found, by parameter.
 #[derive(Debug, Default)]

@@ -39,9 +39,10 @@ type Trait = (&'static str, for<'a> fn(&'a DailySeries) -> Option<&'a str>);
 const TRAITS: [Trait; 2] =
     [("store", |series| Some(&series.key.store)), ("category", |series| series.category.as_deref())];
 
-/// A business, ready to be forecast from an origin: of what came behind it, nothing is in here.
+/// A business, ready to be forecast from an origin. Its table ends there: of what has come behind it, models see nothing.
 #[derive(Debug)]
 pub(super) struct Business<'a> {
+    /// With what has come behind the origin, to judge by.
     pub(super) series: &'a [DailySeries],
     /// How many days the origin lies before the last known one.
     pub(super) days_before: usize,
