@@ -32,12 +32,27 @@ STEPS = {"rossmann": 14, "daily": 11, "weekly": 1}
 SETTINGS = [HERE / name for name in ("rival.csv", "rival-holdback.csv", "ours.csv", "ours-holdback.csv")]
 
 
+def rows_of(path):
+    if not path.exists():
+        return []
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file, delimiter=";"))
+
+
+def untried(sets):
+    """Settings without figures on rows held back: before all have some, no evaluation window is looked at."""
+    missing = []
+    for side in ("rival", "ours"):
+        known = {(row["set"], row["model"], row["arguments"]) for row in rows_of(HERE / f"{side}-holdback.csv")}
+        missing += [f"{side}, {of}: {row['name']}" for row in rows_of(HERE / f"{side}.csv") for of in sets
+                    if (of, row["model"], row["arguments"]) not in known]
+    return missing
+
+
 def best(side, of, model):
-    """Arguments and loss of the setting that was best on the set's rows held back."""
-    with open(HERE / f"{side}-holdback.csv", newline="") as file:
-        rows = [row for row in csv.DictReader(file, delimiter=";") if row["set"] == of and row["model"] == model]
-    row = min(rows, key=lambda row: float(row["SQL"]))
-    return row["arguments"].split(), row
+    """Arguments of the setting that was best on the set's rows held back."""
+    rows = [row for row in rows_of(HERE / f"{side}-holdback.csv") if row["set"] == of and row["model"] == model]
+    return min(rows, key=lambda row: float(row["SQL"]))["arguments"].split()
 
 
 def losses(path, model):
@@ -89,9 +104,9 @@ def row(side, name, r):
 
 def measure(of, place):
     """Runs both sides on a set and prints what came of it."""
-    rival_args, _ = best("rival", of, "LGB-quantile+known")
-    forest, _ = best("ours", of, "Boost+known")
-    net, _ = best("ours", of, "TiDE-Q+known")
+    rival_args = best("rival", of, "LGB-quantile+known")
+    forest = best("ours", of, "Boost+known")
+    net = best("ours", of, "TiDE-Q+known")
     print(f"\n## {of}\n\n`{' '.join(flags('rival', of))}`\n\nLightGBM's quantile models: `{' '.join(rival_args) or 'defaults'}`, its point models: "
           f"`{POINT[of]}`; ours: `{' '.join([*forest, *net]) or 'defaults'}`.\n", flush=True)
     made = {"rival": {}, "ours": {}}
@@ -123,8 +138,8 @@ def measure(of, place):
 
 def coverage(of, place):
     """How often what came lay within what the blend said, over six origins inside the rows of the evaluation; of counts, each quantile, rounded and not."""
-    forest, _ = best("ours", of, "Boost+known")
-    net, _ = best("ours", of, "TiDE-Q+known")
+    forest = best("ours", of, "Boost+known")
+    net = best("ours", of, "TiDE-Q+known")
     pred = place / f"coverage-{of}.parquet"
     given = flags("ours", of)
     given[given.index("--windows") + 1] = "6"
@@ -143,6 +158,9 @@ def coverage(of, place):
 
 
 def main(place, *names):
+    missing = untried(names or SETS)
+    if missing:
+        sys.exit(f"{len(missing)} settings have no figures on rows held back, the first {missing[0]}: run `make tune-forecast` before")
     place = workplace(place)
     cpu = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")), "?")
     versions = ", ".join(f"{p} {version(p)}" for p in ("statsforecast", "mlforecast", "lightgbm", "pandas", "numpy"))

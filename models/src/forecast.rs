@@ -177,10 +177,14 @@ pub fn forecast(
     }
     progress(Stage::Weighing);
     let older = Business::new(set, &config, horizon);
-    let window = older.window();
-    let chosen = (!window.parts.is_empty()).then(|| Chosen::of(&window));
+    let chosen = {
+        let window = older.window();
+        (!window.parts.is_empty()).then(|| Chosen::of(&window))
+    };
     progress(Stage::Judging);
     let (old_leaves, judged, _) = made(&older, chosen.as_ref())?;
+    // Tables are large: one at a time.
+    drop(older);
     progress(Stage::Learning);
     let business = Business::new(set, &config, 0);
     let (leaves, made, learned) = made(&business, chosen.as_ref())?;

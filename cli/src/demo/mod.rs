@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use domain::ids::Pipeline;
-use domain::ports::Append as _;
+use domain::ports::{Append as _, Snapshots as _};
 use domain::{Error, ErrorKind, Feed, Principal, Result};
 use engine::{Limits, Output, write_output};
 use ingest::kafka::KafkaConfig;
@@ -82,7 +82,8 @@ pub(crate) async fn run(config: &Config, args: Args) -> Result<()> {
     let sources = sources(&args.data);
     let load = Load::of(sources.iter().map(|source| source.file.as_path()))?;
     let lake = prepared_lake(config, &load, args.reset).await?;
-    if load.state(lake.as_ref()).await? == LoadState::Complete {
+    let is_loaded = load.state(lake.as_ref()).await? == LoadState::Complete;
+    if is_loaded {
         eprintln!("the data is in the lake already: nothing is sent again");
     } else {
         fill(config, &load, &lake, sources, &shutdown).await?;
@@ -92,7 +93,11 @@ pub(crate) async fn run(config: &Config, args: Args) -> Result<()> {
     }
     let _ = wire::marts(Arc::clone(&lake))?.refresh().await?;
     summary(Arc::clone(&lake)).await?;
-    forecast::run_for_all(config).await?;
+    if is_loaded && lake.newest_version("marts.forecasts").await? > 0 {
+        eprintln!("it was forecast, too; `forecast run` does so anew");
+    } else {
+        forecast::run_for_all(config).await?;
+    }
     eprintln!("ready after {:.1} s", begun.elapsed().as_secs_f64());
     invite(config);
     match listener {
