@@ -10,7 +10,7 @@ export CLIPPY_ARGS := -Dwarnings__CLIPPY_HACKERY__
 .PHONY: help demo test check kill-test trickle bench bench-forecast tune-forecast services
 
 help: ## lists the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 demo: ## streams a million real sales through Kafka into a lake, with nothing else to install, and shows what to ask
 	scripts/setup build
