@@ -7,7 +7,7 @@ export CLIPPY_ARGS := -Dwarnings__CLIPPY_HACKERY__
 
 # Always the whole workspace: cargo resolves features for what it is asked to build, and a single crate would compile the dependencies anew.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check kill-test trickle bench bench-forecast tune-forecast services
+.PHONY: help demo test check kill-test trickle bench bench-forecast bench-cycle tune-forecast services
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -48,6 +48,11 @@ bench-forecast: ## forecasts beside statsforecast and LightGBM on three sets of 
 	scripts/setup test
 	cargo build -q --workspace --all-targets
 	$(ON_FORECASTS) '$$INTELLICARTEL_BENCH_PYTHON benches/forecast/bench.py $(FORECASTS) $(SETS)'
+
+bench-cycle: ## times and memory of the weekly forecast of 1,000 made-up articles with three years behind them
+	scripts/setup test
+	cargo build -q --workspace --all-targets
+	$(ON_FORECASTS) 'scripts/with-services $$INTELLICARTEL_BENCH_PYTHON benches/forecast/cycle.py $(FORECASTS)'
 
 tune-forecast: ## both sides' settings on rows held back; what benches/forecast/*-holdback.csv hold already is not run again
 	scripts/setup test

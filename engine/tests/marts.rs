@@ -7,53 +7,13 @@ use std::sync::Arc;
 use domain::marts::{DaySet, Mart};
 use domain::ports::{Replace as _, Replacement};
 use domain::{ErrorKind, Feed};
-use engine::Engine;
-use engine::marts::{MartParts, Marts, Refreshed};
-use lake::Lake;
 use lake::operations::compact::{CompactOptions, compact};
 use lake::operations::history::history;
 use serde_json::{Value, json};
-use support::feeder::Feeder;
-use support::{engine, folder, refused, rows, settings};
-use tempfile::TempDir;
-
-struct World {
-    _folder: TempDir,
-    feeder: Feeder,
-    engine: Engine,
-    marts: Marts,
-}
-
-fn marts(engine: &Engine, lake: &Arc<Lake>) -> Marts {
-    let parts = MartParts {
-        changes: Arc::clone(lake) as _,
-        replace: Arc::clone(lake) as _,
-        snapshots: Arc::clone(lake) as _,
-    };
-    Marts::new(engine, parts)
-}
+use support::refused;
+use support::world::{World, event, marts, sale, store};
 
 impl World {
-    async fn new() -> Self {
-        let folder = folder();
-        let feeder = Feeder::on(folder.path()).await;
-        let engine = engine(&feeder.lake, settings());
-        let marts = marts(&engine, &feeder.lake);
-        Self { _folder: folder, feeder, engine, marts }
-    }
-
-    async fn send(&mut self, feed: Feed, records: &[Value]) {
-        self.feeder.send(feed, records).await;
-    }
-
-    async fn refresh(&self) -> Vec<Refreshed> {
-        self.marts.refresh().await.expect("refreshed")
-    }
-
-    async fn ask(&self, sql: &str) -> String {
-        rows(&self.engine, "operator", sql).await
-    }
-
     /// Every row of both marts.
     async fn all(&self) -> [String; 2] {
         let items = "SELECT * FROM marts.item_days ORDER BY tenant, store, sku, date";
@@ -72,25 +32,6 @@ impl World {
             assert!(differs.is_none() && kept.len() == made.len(), "{when}: {differs:#?}");
         }
     }
-}
-
-fn store(tenant: &str, store: &str, zone: &str, region: &str, location: &str, currency: &str) -> Value {
-    json!({"tenant": tenant, "store": store, "valid_from": "2010-01-01", "time_zone": zone, "currency": currency,
-        "region": region, "location": location})
-}
-
-fn sale(id: u64, tenant: &str, store: &str, sku: &str, quantity: i64, price: &str, at: &str) -> Value {
-    let kind = if quantity < 0 { "return" } else { "sale" };
-    json!({"tenant": tenant, "store": store, "transaction_id": id.to_string(), "line": 1, "sku": sku, "quantity": quantity,
-        "unit_price": price, "currency": "EUR", "kind": kind, "occurred_at": at})
-}
-
-fn event(tenant: Option<&str>, id: &str, kind: &str, region: &str, starts_on: &str, ends_on: &str) -> Value {
-    let mut event = json!({"event_id": id, "kind": kind, "name": id, "region": region, "starts_on": starts_on, "ends_on": ends_on});
-    if let Some(tenant) = tenant {
-        event["tenant"] = tenant.into();
-    }
-    event
 }
 
 fn weather(location: &str, day: &str, kind: &str, most: i64, issued_at: &str) -> Value {

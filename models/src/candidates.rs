@@ -124,8 +124,8 @@ impl Candidate {
             Self::SyntetosBoylan => classical::intermittent(window, Method::SyntetosBoylan),
             Self::TeunterSyntetosBabai => classical::intermittent(window, Method::TeunterSyntetosBabai),
             Self::GroupMedian => group_median::forecast(window),
-            Self::Boost(sight) => Forests::grow(window, sight).forecast(window),
-            Self::Tide(sight) => Nets::learn(window, sight).forecast(window),
+            Self::Boost(sight) => Forests::grow(window, sight).forecast(window, &window.parts),
+            Self::Tide(sight) => Nets::learn(window, sight).forecast(window, &window.parts),
         }
     }
 }

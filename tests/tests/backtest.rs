@@ -193,6 +193,7 @@ fn a_file_that_cannot_be_measured_is_told_why() {
     };
     let days = "unique_id,ds,y,open\na,2024-01-01,1,1\na,2024-01-02,2,1\n";
     told(days, "", &["no series is long enough", "15 periods are needed", "the longest has 2"]);
+    told(days, "--holdback 9", &["--holdback 9 leaves nothing", "has 2 periods"]);
     told(days, "--models Oracle", &["there is no model `Oracle`", "SeasonalNaive, ETS, DOT"]);
     told(days, "--mask opened", &["--mask opened"]);
     told(days, "--shift promo", &["--shift promo"]);

@@ -319,6 +319,7 @@ fn forecasts_are_held_against_what_came_since() {
     let none = server.get("/api/v1/forecast/accuracy", &[("x-intellicartel-tenant", "nobody")]);
     assert_eq!(none.expect_success()["data"], json!([]));
     let _ = get("?subject=shelf&page=x").expect_refusal(400, "INVALID_REQUEST", &["subject", "page"]);
+    let _ = get("?from=2026-02-02&to=2026-02-01").expect_refusal(400, "INVALID_REQUEST", &["after `to`"]);
     let _ = get("?level=80").expect_refusal(400, "INVALID_REQUEST", &["`level`"]);
 }
 

@@ -67,7 +67,7 @@ async fn answer(
     let parameters = given(parameters)?;
     let mut faults = Faults::default();
     let subject = faults.subject(parameters.subject);
-    let (from, to) = (faults.date("from", parameters.from), faults.date("to", parameters.to));
+    let (from, to) = faults.span(parameters.from, parameters.to);
     let (number, per_page) = faults.page(parameters.page, parameters.per_page);
     faults.check()?;
     let named = equal([

@@ -174,10 +174,7 @@ impl Wanted {
             faults.add("product_id", "products have no ids yet: name the article by sku".to_owned());
         }
         let subject = faults.subject(parameters.subject);
-        let (from, to) = (faults.date("from", parameters.from), faults.date("to", parameters.to));
-        if from.zip(to).is_some_and(|(from, to)| from > to) {
-            faults.add("from", "it lies after `to`".to_owned());
-        }
+        let (from, to) = faults.span(parameters.from, parameters.to);
         let level = faults.number("level", parameters.level, MEASURED_LEVEL, (1, 99));
         let bounds = LEVELS.into_iter().find(|(known, ..)| *known == level).map(|(_, low, high)| (low, high));
         if bounds.is_none() {

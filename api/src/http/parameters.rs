@@ -36,13 +36,26 @@ impl Faults {
         if self.0.is_empty() { Ok(()) } else { Err(Failure::fields(&self.0)) }
     }
 
-    pub(super) fn date(&mut self, name: &'static str, text: Option<String>) -> Option<NaiveDate> {
+    fn date(&mut self, name: &'static str, text: Option<String>) -> Option<NaiveDate> {
         let text = text?;
         let date = NaiveDate::parse_from_str(&text, "%Y-%m-%d").ok();
         if date.is_none() {
             self.add(name, format!("`{text}` is not a date like 2011-12-24"));
         }
         date
+    }
+
+    /// The first and the last day of a span.
+    pub(super) fn span(
+        &mut self,
+        from: Option<String>,
+        to: Option<String>,
+    ) -> (Option<NaiveDate>, Option<NaiveDate>) {
+        let (from, to) = (self.date("from", from), self.date("to", to));
+        if from.zip(to).is_some_and(|(from, to)| from > to) {
+            self.add("from", "it lies after `to`".to_owned());
+        }
+        (from, to)
     }
 
     pub(super) fn number(

@@ -294,6 +294,9 @@ fn invite(config: &Config) {
     eprintln!(
         "  {program} sql \"SELECT forecast_date, mean, q100, q900 FROM marts.forecasts WHERE sku = '85123A' ORDER BY 1 LIMIT 7\""
     );
+    eprintln!(
+        "  {program} sql \"SELECT forecast_date, mean, q100, q900, total_q900 FROM marts.forecasts WHERE level = 'business' AND tenant = 'gift-uk' ORDER BY 1 LIMIT 7\""
+    );
     let business = format!("curl -H 'X-Intellicartel-Tenant: {}'", TENANTS[0]);
     let listen = &config.http.listen;
     eprintln!("and as the business {} over HTTP:", TENANTS[0]);

@@ -188,9 +188,23 @@ fn evaluate_all(args: &Backtest, bar: &ProgressBar) -> Result<()> {
     if let Some(most) = args.max_series {
         table.keep_first(most as usize);
     }
+    let longest = table.series.iter().map(|series| series.y.len()).max().unwrap_or_default();
     table.hold_back(args.holdback as usize);
+    if table.series.is_empty() {
+        let held = args.holdback;
+        return Err(Error::invalid(format!(
+            "--holdback {held} leaves nothing: the longest series has {longest} periods"
+        )));
+    }
     let settings = args.settings(&table)?;
     let windows = windows(&table, &settings)?;
+    let empty = windows.iter().filter(|window| window.parts.is_empty()).count();
+    if empty > 0 {
+        let of = windows.len();
+        bar.suspend(|| {
+            eprintln!("no series is long enough for {empty} of {of} origins: nothing is measured there")
+        });
+    }
     let loaded = begun.elapsed();
     bar.set_length((candidates.len() * windows.len()) as u64);
     let mut evaluations: Vec<(&str, Evaluation)> = Vec::new();

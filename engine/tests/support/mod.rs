@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 pub(crate) mod feeder;
+pub(crate) mod world;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -133,3 +133,23 @@ fn a_spike_without_measure_leaves_every_forecast_finite() {
         }
     }
 }
+
+#[test]
+fn origins_lie_a_step_apart_and_the_last_a_horizon_before_the_end() {
+    let table = table();
+    let settings = Settings { windows: 3, step: 5, ..settings(1) };
+    let windows = windows(&table, &settings).expect("windows");
+    let known: Vec<usize> = windows.iter().map(|window| window.parts[0].known).collect();
+    let rows = table.series[0].y.len();
+    assert_eq!(known, [rows - 14 - 10, rows - 14 - 5, rows - 14]);
+}
+
+#[test]
+fn so_many_parts_are_picked_evenly() {
+    let table = table();
+    let settings = settings(1);
+    let windows = windows(&table, &settings).expect("windows");
+    let picked = |most: usize| windows[0].some(most).parts.iter().map(|part| part.series).collect::<Vec<_>>();
+    assert_eq!((picked(3).len(), picked(6), picked(100)), (3, (0..6).collect(), (0..6).collect()));
+    assert!(picked(3).windows(2).all(|pair| pair[1] - pair[0] == 2), "{:?}", picked(3));
+}

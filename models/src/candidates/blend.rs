@@ -48,9 +48,10 @@ impl Chosen {
         }
         let forests = Forests::grow(&oldest, Sight::Known);
         let nets = Nets::learn(&oldest, Sight::Known);
-        let (oldest, newest) = (oldest.some(MOST_WEIGHED), newest.some(MOST_WEIGHED));
         let frames = |window: &Window<'_>| {
-            answers(window, &forests, &nets, |_, _| true).map(|answers| Frame::new(window, answers))
+            let some = window.some(MOST_WEIGHED);
+            answers(window, &some.parts, &forests, &nets, |_, _| true)
+                .map(|answers| Frame::new(&some, answers))
         };
         let classes = classes(window);
         let weights = Weights::of(&frames(&oldest), &classes);
@@ -80,7 +81,7 @@ impl Fitted<'_> {
         let Chosen { weights, calibration } = self.chosen;
         let classes = classes(window);
         let counts = |member: usize, part: &Part| weights.share(classes[part.series], member) > 0.0;
-        let members = answers(window, &self.forests, &self.nets, counts);
+        let members = answers(window, &window.parts, &self.forests, &self.nets, counts);
         let of_part = |at: usize, part: &Part| {
             let class = classes[part.series];
             calibration.apply(class, weights.blend(class, |member| &members[member][at]))
@@ -96,23 +97,26 @@ impl Fitted<'_> {
     }
 }
 
-/// What each member answers for the parts of a window; nothing for those for which it need not be asked. What is below 0 is 0 before it is blended, where it would be so in the end.
+/// What each member answers for some parts of a window; nothing for those for which it need not be asked. What is below 0 is 0 before it is blended, where
+/// it would be so in the end.
 fn answers(
     window: &Window<'_>,
+    parts: &[Part],
     forests: &Forests,
     nets: &Nets,
     is_asked: impl Fn(usize, &Part) -> bool,
 ) -> [Vec<Answer>; MEMBERS.len()] {
     let of_some = |at: usize, member: Candidate| {
-        let mut made = member.forecast(&window.only(|part| is_asked(at, part)), None).into_iter();
+        let asked = parts.iter().copied().filter(|part| is_asked(at, part)).collect();
+        let mut made = member.forecast(&Window { parts: asked, ..window.clone() }, None).into_iter();
         let of_part = |part: &Part| {
             if is_asked(at, part) { made.next().unwrap_or_default() } else { Answer::default() }
         };
-        window.parts.iter().map(of_part).collect()
+        parts.iter().map(of_part).collect()
     };
     let mut all = std::array::from_fn(|at| match MEMBERS[at] {
-        Candidate::Boost(_) => forests.forecast(window),
-        Candidate::Tide(_) => nets.forecast(window),
+        Candidate::Boost(_) => forests.forecast(window, parts),
+        Candidate::Tide(_) => nets.forecast(window, parts),
         other => of_some(at, other),
     });
     if window.settings.clip0 {

@@ -46,10 +46,10 @@ impl Forests {
         &self.forests
     }
 
-    /// Forecasts the parts of a window at the same origin or a later one.
-    pub(super) fn forecast(&self, window: &Window<'_>) -> Vec<Answer> {
+    /// Forecasts parts of a window at the same origin or a later one. What all series did is that of the whole window.
+    pub(super) fn forecast(&self, window: &Window<'_>, parts: &[Part]) -> Vec<Answer> {
         let features = Features::new(window.table, &self.view, &window.known());
-        window.map(|part| {
+        on_threads(window.settings.jobs, parts, |part| {
             let ahead =
                 |ahead| Question { series: part.series, target: part.known + ahead, origin: part.known };
             answer(

@@ -6,9 +6,8 @@
 //!
 //! The median stays: at one origin all of a business is off to one side together, and the next time to the other.
 
-use serde::Serialize;
-
 use domain::forecast::INTERVAL_80;
+use serde::Serialize;
 
 use super::{Answer, Frame, MEDIAN, quantile};
 use crate::classical::demand::DemandClass;
@@ -29,6 +28,7 @@ const SHARE: f64 = 0.4;
 const MOST: f64 = 2.0;
 
 const INTERVAL_95: (usize, usize) = (0, 10);
+
 /// What the inner and the outermost quantiles' distances from the median are multiplied by, and the mean.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 struct Factors {

@@ -66,8 +66,8 @@ impl Nets {
         (&self.columns, self.nets.iter().map(Net::parameters).collect())
     }
 
-    /// Forecasts the parts of a window at the same origin or a later one.
-    pub(super) fn forecast(&self, window: &Window<'_>) -> Vec<Answer> {
+    /// Forecasts parts of a window at the same origin or a later one. What all series did is that of the whole window.
+    pub(super) fn forecast(&self, window: &Window<'_>, parts: &[Part]) -> Vec<Answer> {
         let horizon = window.settings.horizon;
         let features = Features::new(window.table, &self.view, &window.known());
         let of_parts = |parts: &&[Part]| -> Vec<Answer> {
@@ -78,7 +78,7 @@ impl Nets {
             let rows = |part: usize| part * horizon..(part + 1) * horizon;
             (0..parts.len()).map(|part| answer(&made, &told, rows(part))).collect()
         };
-        let parts: Vec<&[Part]> = window.parts.chunks(AT_ONCE).collect();
+        let parts: Vec<&[Part]> = parts.chunks(AT_ONCE).collect();
         on_threads(window.settings.jobs, &parts, of_parts).into_iter().flatten().collect()
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use async_trait::async_trait;
-use chrono::{Days, NaiveDate};
+use chrono::{Datelike, Days, NaiveDate, Weekday};
 use domain::forecast::{DayForecast, ForecastRun, PlannedDay, SeriesKey, StorePlan, Total};
 use domain::ports::{Blobs, ForecastSink, WrittenForecasts};
 use proptest::prelude::*;
@@ -204,6 +204,47 @@ fn a_store_that_sold_its_last_long_ago_is_no_part_of_the_business() {
     let whole = of(&forecasts, &Subject::Business);
     assert_eq!(whole.days.len(), 14);
     assert!((whole.days[3].mean - of(&forecasts, &store("one")).days[3].mean).abs() < 1e-9);
+}
+
+#[test]
+fn a_weekday_without_sales_is_closed_unsaid() {
+    let mut shops = shops();
+    shops.plans.clear();
+    let forecasts = made_of(&shops, 14, LEAST);
+    for forecast in &forecasts.forecasts {
+        for made in &forecast.days {
+            let is_sunday = made.date.weekday() == Weekday::Sun;
+            assert_eq!(
+                is_sunday,
+                made.quantiles[10] == 0.0 && made.mean == 0.0,
+                "{:?} {made:?}",
+                forecast.subject
+            );
+        }
+    }
+}
+
+#[test]
+fn what_came_behind_the_older_origin_is_no_part_of_its_table() {
+    let before = shops();
+    let mut after = before.clone();
+    for series in &mut after.series {
+        let known = series.units.len() - 14;
+        series.units[known..].iter_mut().for_each(|units| *units = 1e6 - *units);
+    }
+    let config = ForecastConfig { horizon_days: 14, learning: LEAST };
+    let (before, after) = (Business::new(&before, &config, 14), Business::new(&after, &config, 14));
+    // Bits, since days to come are missing.
+    let bits = |business: &Business<'_>| {
+        let of_series = |series: &crate::panel::LongSeries| {
+            let columns = series.covariates.iter().chain([&series.y]);
+            columns.flatten().map(|value| value.to_bits()).collect::<Vec<_>>()
+        };
+        business.table.series.iter().map(of_series).collect::<Vec<_>>()
+    };
+    assert_eq!(bits(&before), bits(&after));
+    assert_eq!(before.settings, after.settings);
+    assert_ne!(before.came(0), after.came(0));
 }
 
 #[test]

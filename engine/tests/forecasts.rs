@@ -1,0 +1,163 @@
+//! What forecasts are made of, and what they are held against.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono::{Days, NaiveDate};
+use domain::forecast::{Backtest, DayForecast, ForecastRun, SeriesForecast, Subject, Total};
+use domain::ports::{ForecastSink as _, Tables as _};
+use domain::{Feed, Principal, civil};
+use engine::series::SeriesReader;
+use serde_json::{Value, json};
+use support::world::{World, event, sale, store};
+
+fn day(text: &str) -> NaiveDate {
+    text.parse().expect("a date")
+}
+
+fn product(sku: &str, category: &str, valid_from: &str) -> Value {
+    json!({"tenant": "t", "sku": sku, "name": sku, "category": category, "valid_from": valid_from})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn plans_say_of_days_to_come_what_the_mart_says_of_days_that_came() {
+    let mut world = World::new().await;
+    let mut berlin = store("t", "berlin", "Europe/Berlin", "DE-BE", "l", "EUR");
+    berlin["closed_on"] = "2014-01-12".into();
+    world.send(Feed::Stores, &[berlin, store("u", "berlin", "Europe/Berlin", "DE", "l", "EUR")]).await;
+    let sales = [("t", "2014-01-01"), ("t", "2014-01-06"), ("u", "2014-01-01")];
+    let sales: Vec<_> = (0..)
+        .zip(sales)
+        .map(|(id, (tenant, day))| sale(id, tenant, "berlin", "a", 1, "1", &format!("{day}T10:00:00Z")))
+        .collect();
+    world.send(Feed::Sales, &sales).await;
+    let products = [product("a", "garden", "2014-01-02"), product("a", "home", "2014-01-01")];
+    world.send(Feed::Products, &products).await;
+    world
+        .send(
+            Feed::Events,
+            &[
+                event(None, "New Year", "holiday", "DE", "2014-01-01", "2014-01-01"),
+                event(Some("t"), "Stocktaking", "closure", "store/berlin", "2014-01-05", "2014-01-08"),
+                event(Some("u"), "Sale of the other", "promotion", "DE-BE", "2014-01-01", "2014-01-09"),
+                event(Some("t"), "Sale", "promotion", "DE", "2014-01-03", "2014-01-09"),
+                event(None, "Winter", "school_holiday", "DE-BE", "2014-01-10", "2014-01-20"),
+                event(None, "Of a far day", "holiday", "DE", "2014-01-30", "2014-01-30"),
+            ],
+        )
+        .await;
+    world.refresh().await;
+    let reader = SeriesReader::new(&world.engine, Arc::clone(&world.feeder.lake) as _);
+    let set = reader.daily_series(&Principal::tenant("t").expect("a name"), 7).await.expect("series");
+    let [series] = set.series.as_slice() else { panic!("{set:?}") };
+    assert_eq!((series.category.as_deref(), series.units.len()), (Some("garden"), 6));
+    let plan = &set.plans[&("t".to_owned(), "berlin".to_owned())];
+    assert_eq!((set.plans.len(), plan.start, plan.days.len()), (1, day("2014-01-01"), 6 + 7));
+    let shown = |date: NaiveDate| {
+        let day = plan.on(date);
+        format!("{date},{},{},{},{}", day.is_closed, day.is_holiday, day.is_school_holiday, day.is_promotion)
+    };
+    let came: Vec<String> = (0..6).map(|at| shown(plan.start + Days::new(at))).collect();
+    let mart = "SELECT date, is_closed, holiday IS NOT NULL, is_school_holiday, is_promotion FROM marts.store_days WHERE tenant = 't' ORDER BY date";
+    assert_eq!(world.ask(mart).await, came.join(";"));
+    let to_come: Vec<String> = (6..13).map(|at| shown(plan.start + Days::new(at))).collect();
+    assert_eq!(
+        to_come,
+        [
+            "2014-01-07,true,false,false,true",
+            "2014-01-08,true,false,false,true",
+            "2014-01-09,false,false,false,true",
+            "2014-01-10,false,false,true,false",
+            "2014-01-11,false,false,true,false",
+            "2014-01-12,true,false,true,false",
+            "2014-01-13,true,false,true,false",
+        ]
+    );
+    for table in ["curated.stores", "curated.events", "curated.products", "curated.sales", "marts.item_days"]
+    {
+        assert!(set.lake_versions.contains_key(table), "{:?}", set.lake_versions);
+    }
+}
+
+/// Forecasts of the days from 11 January on: two units a day, between one and three.
+fn forecast(subject: Subject, days: u64) -> SeriesForecast {
+    let origin = day("2014-01-10");
+    let of_day = |ahead| DayForecast {
+        date: origin + Days::new(ahead),
+        mean: 2.0,
+        quantiles: [0.0, 1.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 3.0, 9.0],
+        total: Total::default(),
+    };
+    SeriesForecast {
+        tenant: "t".to_owned(),
+        subject,
+        product_name: None,
+        origin,
+        days: (1..=days).map(of_day).collect(),
+        backtest: Backtest::default(),
+        fallback: None,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn forecasts_of_every_level_are_held_against_what_came() {
+    let mut world = World::new().await;
+    let stores = ["s", "z", "old"].map(|name| store("t", name, "Europe/Berlin", "DE", "l", "EUR"));
+    world.send(Feed::Stores, &stores).await;
+    let products = [
+        product("a", "home", "2014-01-01"),
+        product("b", "home", "2014-01-01"),
+        product("c", "garden", "2014-01-01"),
+    ];
+    world.send(Feed::Products, &products).await;
+    let sales = [
+        // The week before, of which the naive forecast is made: on the 4th and the 5th.
+        ("s", "a", 1, "2014-01-04"),
+        ("s", "b", 3, "2014-01-04"),
+        ("s", "a", -5, "2014-01-05"),
+        ("z", "a", 1, "2014-01-10"),
+        // What came: store `s` is known up to the 12th, `z` up to the 11th.
+        ("s", "a", 2, "2014-01-11"),
+        ("s", "b", 2, "2014-01-11"),
+        ("s", "c", 5, "2014-01-12"),
+        ("z", "a", 1, "2014-01-11"),
+        // It was given up long before, and holds nothing back.
+        ("old", "a", 1, "2013-11-01"),
+    ];
+    let sales: Vec<_> = (0..)
+        .zip(sales)
+        .map(|(id, (store, sku, units, day))| {
+            sale(id, "t", store, sku, units, "1", &format!("{day}T10:00:00Z"))
+        })
+        .collect();
+    world.send(Feed::Sales, &sales).await;
+    world.refresh().await;
+    let (s, home) = (|| "s".to_owned(), "home".to_owned());
+    let run = ForecastRun {
+        model_version: "1".repeat(64),
+        lake_versions: BTreeMap::new(),
+        created_at: civil::now(),
+        forecasts: vec![
+            forecast(Subject::Sku { store: s(), sku: "a".to_owned() }, 3),
+            forecast(Subject::Category { store: s(), category: home }, 3),
+            forecast(Subject::Store { store: s() }, 3),
+            forecast(Subject::Business, 3),
+        ],
+    };
+    world.feeder.lake.write_forecasts(run).await.expect("it is written");
+    let accuracy = "SELECT level, days, units, forecast_units, wape, naive_wape, value_added, bias, coverage_80, coverage_95 \
+                    FROM marts.forecast_accuracy ORDER BY level";
+    assert_eq!(
+        world.ask(accuracy).await,
+        // Of the business one day is known: five units, two were forecast, and there were four a week before. Of the category, four units and none.
+        "business,1,5.0,2.0,0.6,0.2,-0.4,-0.6,0.0,1.0;\
+         category,2,4.0,4.0,1.0,0.0,-1.0,0.0,0.0,1.0;\
+         sku,2,2.0,4.0,1.0,0.5,-0.5,1.0,0.5,1.0;\
+         store,2,9.0,4.0,0.5555555555555556,0.5555555555555556,0.0,-0.5555555555555556,0.0,1.0"
+    );
+    let of_one_store =
+        support::rows(&world.engine, "t/z", "SELECT count(*) FROM marts.forecast_accuracy").await;
+    assert_eq!(of_one_store, "0", "nobody sees another store's, nor the whole");
+}
