@@ -18,8 +18,8 @@ const BUCKETS: usize = 3;
 /// Rows at which those of a class and part count as much as all.
 const SHRINK_ROWS: f64 = 500.0;
 
-/// Fewest rows that anything is calibrated by.
-const FEWEST_ROWS: usize = 100;
+/// Rows at which what all say counts as much as that nothing is off.
+const DOUBT_ROWS: f64 = 20.0;
 
 /// The share of a change that is made, but for the outermost interval: one origin is no more than a hint.
 const SHARE: f64 = 0.4;
@@ -38,34 +38,37 @@ struct Factors {
 }
 
 /// Factors by class of demand and part of the horizon.
-#[derive(Debug, Clone, PartialEq, Default, Serialize)]
-pub(super) struct Calibration(Option<[[Factors; BUCKETS]; 4]>);
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct Calibration([[Factors; BUCKETS]; 4]);
+
+impl Default for Calibration {
+    /// Changes nothing.
+    fn default() -> Self {
+        Self([[Factors::NONE; BUCKETS]; 4])
+    }
+}
 
 impl Calibration {
-    /// Of what was forecast from an older origin, a row for each period ahead. Too few rows calibrate nothing.
+    /// Of what was forecast from an older origin, a row for each period ahead. Few rows change little.
     pub(super) fn of(frame: &Frame, classes: &[DemandClass], horizon: usize) -> Self {
         let counts_in = |row: &usize| frame.active[*row] && frame.y[*row].is_finite();
         let rows: Vec<usize> = (0..frame.y.len()).filter(counts_in).collect();
-        if rows.len() < FEWEST_ROWS {
-            return Self(None);
-        }
-        let all = Factors::of(frame, &rows);
+        let all = Factors::NONE.shrunk(&Factors::of(frame, &rows), rows.len() as f64, DOUBT_ROWS);
         let of = |class: DemandClass, bucket: usize| {
             let is_own = |row: &usize| {
                 classes[frame.series[*row]] == class && bucket_of(row % horizon, horizon) == bucket
             };
             let own: Vec<usize> = rows.iter().copied().filter(is_own).collect();
-            all.shrunk(&Factors::of(frame, &own), own.len() as f64)
+            all.shrunk(&Factors::of(frame, &own), own.len() as f64, SHRINK_ROWS)
         };
-        Self(Some(DemandClass::ALL.map(|class| std::array::from_fn(|bucket| of(class, bucket)))))
+        Self(DemandClass::ALL.map(|class| std::array::from_fn(|bucket| of(class, bucket))))
     }
 
     /// A part's answer, mended. Quantiles that would cross are put in order.
     pub(super) fn apply(&self, class: DemandClass, mut answer: Answer) -> Answer {
-        let Some(factors) = &self.0 else { return answer };
         let horizon = answer.mean.len();
         for ahead in 0..horizon {
-            let factors = &factors[class as usize][bucket_of(ahead, horizon)];
+            let factors = &self.0[class as usize][bucket_of(ahead, horizon)];
             let median = answer.quantiles[MEDIAN][ahead];
             let mut quantiles: [f64; 11] = std::array::from_fn(|at| {
                 let is_outer = [INTERVAL_95.0, INTERVAL_95.1].contains(&at);
@@ -85,6 +88,9 @@ fn bucket_of(ahead: usize, horizon: usize) -> usize {
 }
 
 impl Factors {
+    /// They change nothing.
+    const NONE: Self = Self { inner: 1.0, outer: 1.0, mean: 1.0 };
+
     /// Of some rows of a frame; factors of one where there are none.
     fn of(frame: &Frame, rows: &[usize]) -> Self {
         let sum = |values: &[f64]| rows.iter().map(|row| values[*row]).sum::<f64>();
@@ -96,8 +102,9 @@ impl Factors {
         }
     }
 
-    fn shrunk(&self, own: &Self, rows: f64) -> Self {
-        let of = |own: f64, all: f64| (rows * own + SHRINK_ROWS * all) / (rows + SHRINK_ROWS);
+    /// Those of so many rows of its own, of which `even` count as much as these.
+    fn shrunk(&self, own: &Self, rows: f64, even: f64) -> Self {
+        let of = |own: f64, all: f64| (rows * own + even * all) / (rows + even);
         Self {
             inner: of(own.inner, self.inner),
             outer: of(own.outer, self.outer),
@@ -173,12 +180,17 @@ mod tests {
     }
 
     #[test]
-    fn few_rows_or_points_without_a_spread_move_nothing() {
-        let mut few = frame(2);
-        few.active.iter_mut().skip(FEWEST_ROWS - 1).for_each(|active| *active = false);
-        let plain = answer(&few);
-        let calibration = Calibration::of(&few, &CLASSES, HORIZON);
-        assert_eq!(calibration.apply(DemandClass::Smooth, plain.clone()), plain);
+    fn few_rows_move_little_and_points_without_a_spread_stay() {
+        let reach_by = |rows: usize| {
+            let mut few = frame(2);
+            few.active.iter_mut().skip(rows).for_each(|active| *active = false);
+            let calibration = Calibration::of(&few, &CLASSES, HORIZON);
+            calibration.apply(DemandClass::Lumpy, answer(&few)).quantiles[10][0] - 0.5
+        };
+        let plain = answer(&frame(2)).quantiles[10][0] - 0.5;
+        assert_eq!(reach_by(0), plain);
+        let (few, many) = (reach_by(60), reach_by(CLASSES.len() * HORIZON));
+        assert!(plain < few && few < many && many < 2.0 * plain, "{plain} {few} {many}");
         let mut points = frame(3);
         points.quantiles.iter_mut().for_each(|values| values.fill(0.5));
         let plain = answer(&points);
