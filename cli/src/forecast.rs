@@ -1,6 +1,7 @@
 //! `forecast`: series out of the lake, forecasts into it. What was made of each business goes to stdout, progress to stderr.
 
 mod backtest;
+mod recommend;
 
 use std::io::Write;
 use std::sync::Arc;
@@ -45,6 +46,9 @@ enum Action {
         #[arg(long, value_enum, default_value = "table")]
         output: Form,
     },
+    /// Decides what to order from the newest forecasts and the stock, into marts.recommendations, and scores what articles are at risk of, into
+    /// marts.risk_scores. Run again on the same data, it leaves the same rows.
+    Recommend(recommend::Recommend),
     /// Measures models on the last origins of a file of series.
     Backtest(Box<backtest::Backtest>),
 }
@@ -85,9 +89,17 @@ pub(crate) async fn run_for_all(config: &Config) -> Result<()> {
     run(config, Args { action }).await
 }
 
+/// Decides for every business that has a stock, and prints what to order first.
+pub(crate) async fn recommend_for_all(config: &Config) -> Result<()> {
+    run(config, Args { action: Action::Recommend(recommend::Recommend::of_all()) }).await
+}
+
 pub(crate) async fn run(config: &Config, args: Args) -> Result<()> {
     let (horizon, tenant, quick, output) = match args.action {
         Action::Run { horizon, tenant, quick, output } => (horizon, tenant, quick, output),
+        Action::Recommend(args) => {
+            return recommend::run(config, args, bar("refreshing the daily marts")).await;
+        }
         Action::Backtest(args) => return backtest::run(*args, bar("reading")).await,
     };
     let principal = match &tenant {

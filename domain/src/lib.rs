@@ -7,6 +7,7 @@
 pub mod civil;
 pub mod dead_letter;
 pub mod decimal;
+pub mod decision;
 pub mod duplicates;
 pub mod error;
 pub mod feeds;

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::civil::Micros;
 use crate::dead_letter::DeadLetter;
+use crate::decision::{DecisionRun, Standing};
 use crate::duplicates::{RecentRows, RowHash};
 use crate::error::Result;
 use crate::feeds::Feed;
@@ -167,14 +168,14 @@ pub trait LetterSelection: Send + Sync + Debug {
     async fn fail(&self, letters: Vec<DeadLetter>) -> Result<u64>;
 }
 
-/// What a run of forecasts became.
+/// What a run became in a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct WrittenForecasts {
-    /// The version of `marts.forecasts` that holds them.
+pub struct WrittenRows {
+    /// The version of the table that holds it.
     pub version: u64,
     /// Rows of the run.
     pub rows: u64,
-    /// Rows of the same model version that they took the place of.
+    /// Rows of the same version of model or decision that they took the place of.
     pub replaced_rows: u64,
 }
 
@@ -187,7 +188,7 @@ pub trait ForecastSink: Send + Sync + Debug {
     /// # Errors
     /// [`crate::ErrorKind::Invalid`] for a run without forecasts, or with figures that are not finite, below 0 or crossing; [`crate::ErrorKind::Unavailable`] when the store could not be asked to the end:
     /// the run may stand there whole or not at all, and writing it again is right in both cases.
-    async fn write_forecasts(&self, run: ForecastRun) -> Result<WrittenForecasts>;
+    async fn write_forecasts(&self, run: ForecastRun) -> Result<WrittenRows>;
 }
 
 /// Long series out of the lake.
@@ -196,6 +197,30 @@ pub trait Tables: Send + Sync + Debug {
     /// Daily net units by tenant, store and sku of all sales that `principal` may see, as the daily mart has them, and what is known of the stores' days up
     /// to `days_ahead` behind the last. Days are those of the store.
     async fn daily_series(&self, principal: &Principal, days_ahead: usize) -> Result<SeriesSet>;
+
+    /// The stock of a business with the terms of its articles, and the newest forecasts of them.
+    async fn standing(&self, principal: &Principal) -> Result<Standing>;
+}
+
+/// What a run of decisions became.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WrittenDecisions {
+    /// In `marts.risk_scores`; none where nothing could be scored.
+    pub risks: Option<WrittenRows>,
+    /// In `marts.recommendations`.
+    pub recommendations: WrittenRows,
+}
+
+/// Decisions into the lake.
+#[async_trait]
+pub trait DecisionSink: Send + Sync + Debug {
+    /// Stores a run in `marts.risk_scores`, then in `marts.recommendations`, a commit each. Rows of its decision version that stand there already are
+    /// replaced, so that the same run made again leaves the same rows.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Invalid`] for a run without recommendations, or with figures that are not finite; [`crate::ErrorKind::Unavailable`] when the
+    /// store could not be asked to the end: writing the run again is right then.
+    async fn write_decisions(&self, run: DecisionRun) -> Result<WrittenDecisions>;
 }
 
 /// What became of a table's rows between two versions.

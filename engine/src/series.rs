@@ -4,6 +4,8 @@
 //! the series, for the names on the receipts, for the products' categories, and for what is known of the stores' days. Answers are taken batch by batch;
 //! what is held is the dense series alone, 8 bytes a day.
 
+mod standing;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -11,6 +13,7 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Date32Type, Float64Type};
 use async_trait::async_trait;
 use chrono::NaiveDate;
+use domain::decision::Standing;
 use domain::forecast::{DailySeries, SeriesKey, SeriesSet};
 use domain::marts::day_of;
 use domain::ports::{Snapshots, Tables};
@@ -92,6 +95,10 @@ impl Tables for SeriesReader {
         let planned_by = planned_by.into_iter().map(|(feed, version)| (of_feed(feed), version));
         Ok(SeriesSet { series, plans, lake_versions: read.chain(planned_by).collect() })
     }
+
+    async fn standing(&self, principal: &Principal) -> Result<Standing> {
+        self.read_standing(principal).await
+    }
 }
 
 impl SeriesReader {
@@ -102,12 +109,7 @@ impl SeriesReader {
         version: u64,
         principal: &Principal,
     ) -> Result<()> {
-        let scope = match principal {
-            Principal::Operator => scope(principal),
-            Principal::Tenant { tenant, .. } => {
-                scope(&Principal::Tenant { tenant: tenant.clone(), stores: StoreScope::All })
-            }
-        };
+        let scope = scope(&standing::whole(principal));
         let sql = format!(
             "SELECT tenant, sku, last_value(category ORDER BY valid_from) AS category FROM curated.\"products@{version}\" \
              WHERE category IS NOT NULL AND {scope} GROUP BY tenant, sku"

@@ -161,3 +161,91 @@ async fn forecasts_of_every_level_are_held_against_what_came() {
         support::rows(&world.engine, "t/z", "SELECT count(*) FROM marts.forecast_accuracy").await;
     assert_eq!(of_one_store, "0", "nobody sees another store's, nor the whole");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standing_is_what_holds_by_the_last_known_day() {
+    let mut world = World::new().await;
+    world.send(Feed::Stores, &[store("t", "s", "Europe/Berlin", "DE", "l", "EUR")]).await;
+    let sold = [
+        ("a", 3, "2014-01-09T10:00:00Z"),
+        ("a", -1, "2014-01-10T10:00:00Z"),
+        ("a", 5, "2014-01-10T08:00:00Z"),
+    ];
+    let sales: Vec<_> =
+        (0..).zip(sold).map(|(id, (sku, units, at))| sale(id, "t", "s", sku, units, "1", at)).collect();
+    world.send(Feed::Sales, &sales).await;
+    let stock = |store: &str, sku: &str, as_of: &str, on_hand: i64, more: Value| {
+        let mut record =
+            json!({"tenant": "t", "store": store, "sku": sku, "as_of": as_of, "on_hand": on_hand});
+        record.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        record
+    };
+    let records = [
+        stock("s", "a", "2014-01-08T06:00:00Z", 99, json!({"lead_time_days": 4, "pack_size": "2.5"})),
+        stock("s", "a", "2014-01-10T09:00:00Z", 20, json!({"on_order": 7})),
+        stock("s", "b", "2014-01-10T09:00:00Z", -3, json!({})),
+    ];
+    world.send(Feed::Inventory, &records).await;
+    let offer = |valid_from: &str, more: Value| {
+        let mut record = product("a", "home", valid_from);
+        record.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        record
+    };
+    let products = [
+        offer(
+            "2014-01-01",
+            json!({"unit_cost": "2.5", "list_price": "4", "currency": "EUR", "lead_time_days": 9, "min_order": 10}),
+        ),
+        offer("2014-01-05", json!({"list_price": "5", "currency": "EUR", "shelf_life_days": 30})),
+        offer("2014-03-01", json!({"list_price": "6", "currency": "EUR"})),
+    ];
+    world.send(Feed::Products, &products).await;
+    let price = |competitor: &str, price: &str, currency: &str, observed_at: &str| json!({"tenant": "t", "sku": "a", "competitor": competitor, "price": price, "currency": currency, "observed_at": observed_at});
+    let prices = [
+        price("one", "4.5", "EUR", "2014-01-09T00:00:00Z"),
+        price("two", "4", "EUR", "2014-01-08T00:00:00Z"),
+        price("two", "4.8", "EUR", "2014-01-09T00:00:00Z"),
+        price("three", "1", "USD", "2014-01-09T00:00:00Z"),
+        price("four", "2", "EUR", "2013-12-01T00:00:00Z"),
+    ];
+    world.send(Feed::Prices, &prices).await;
+    world.refresh().await;
+    let run = |digit: &str, origin: &str, at: i64| {
+        let sku = |sku: &str| Subject::Sku { store: "s".to_owned(), sku: sku.to_owned() };
+        let mut forecasts =
+            [forecast(sku("a"), 3), forecast(sku("unknown"), 3), forecast(Subject::Business, 3)];
+        forecasts.iter_mut().for_each(|forecast| forecast.origin = day(origin));
+        let (model_version, forecasts) = (digit.repeat(64), forecasts.to_vec());
+        ForecastRun { model_version, lake_versions: BTreeMap::new(), created_at: at, forecasts }
+    };
+    for run in [run("1", "2014-01-10", 1), run("2", "2014-01-10", 2), run("3", "2014-01-03", 3)] {
+        world.feeder.lake.write_forecasts(run).await.expect("it is written");
+    }
+
+    let reader = SeriesReader::new(&world.engine, Arc::clone(&world.feeder.lake) as _);
+    let standing = reader.standing(&Principal::tenant("t").expect("a name")).await.expect("a standing");
+    let [a, b] = standing.items.as_slice() else { panic!("{standing:?}") };
+    // Of the stock the newest record, and what was sold behind its instant alone; of terms the newest that tells them.
+    assert_eq!((a.on_hand, a.on_order, a.sold_since, b.on_hand, b.on_order), (20.0, 7.0, -1.0, -3.0, 0.0));
+    assert_eq!(
+        (a.lead_time_days, a.pack_size, a.min_order, a.shelf_life_days),
+        (Some(4), Some(2_500), Some(10_000), Some(30))
+    );
+    assert_eq!((a.unit_cost, a.price, a.currency.as_deref()), (Some(25_000), Some(50_000), Some("EUR")));
+    let rival = a.rival.as_ref().expect("a price");
+    assert_eq!((rival.competitor.as_str(), rival.price), ("one", 45_000));
+    assert_eq!((b.unit_cost, &b.rival, b.lead_time_days), (None, &None, None));
+    let [stored] = standing.forecasts.as_slice() else { panic!("{standing:?}") };
+    assert_eq!(
+        (stored.sku.as_str(), stored.model_version.as_str(), stored.days.len()),
+        ("a", "2".repeat(64).as_str(), 3)
+    );
+    assert_eq!(stored.days[0], (2.0, [0.0, 1.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 3.0, 9.0]));
+    for table in
+        ["curated.inventory", "curated.prices", "curated.products", "curated.sales", "marts.forecasts"]
+    {
+        assert!(standing.lake_versions.contains_key(table), "{:?}", standing.lake_versions);
+    }
+    let other = reader.standing(&Principal::tenant("u").expect("a name")).await.expect("a standing");
+    assert_eq!((other.items.len(), other.forecasts.len()), (0, 0));
+}

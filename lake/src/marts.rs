@@ -67,7 +67,7 @@ impl Replace for Lake {
 struct OfDays(DaySet);
 
 impl Rows for OfDays {
-    fn columns(&self) -> &'static [&'static str] {
+    fn columns(&self) -> &[&'static str] {
         &["tenant", "store", "date"]
     }
 

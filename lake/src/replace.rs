@@ -41,7 +41,7 @@ pub(crate) enum Share {
 /// Which rows go.
 pub(crate) trait Rows: Debug + Send + Sync {
     /// The columns that tell.
-    fn columns(&self) -> &'static [&'static str];
+    fn columns(&self) -> &[&'static str];
     /// What a file's period and statistics tell.
     fn share(&self, file: &ActiveFile, stats: &Value) -> Share;
     /// Which rows of a batch go.

@@ -12,7 +12,7 @@ use arrow_array::types::TimestampMicrosecondType;
 use chrono::{Days, NaiveDate};
 use domain::ErrorKind;
 use domain::forecast::{Backtest, DayForecast, ForecastRun, SeriesForecast, Subject, Total};
-use domain::ports::{Blobs, ForecastSink, Snapshots, WrittenForecasts};
+use domain::ports::{Blobs, ForecastSink, Snapshots, WrittenRows};
 use futures::future::join_all;
 use lake::{Lake, LakeOptions};
 use parquet::arrow::ArrowWriter;
@@ -52,7 +52,7 @@ fn run(digit: char, articles: usize, origin: &str, created_at: i64) -> ForecastR
     }
 }
 
-async fn write(lake: &Lake, run: ForecastRun) -> WrittenForecasts {
+async fn write(lake: &Lake, run: ForecastRun) -> WrittenRows {
     lake.write_forecasts(run).await.expect("the forecasts are written")
 }
 
@@ -88,7 +88,7 @@ async fn a_run_stands_in_the_month_of_its_origin_with_all_its_figures() {
     let folder = folder();
     let lake = open(folder.path()).await;
     let written = write(&lake, run('a', 3, "2011-12-09", 5)).await;
-    assert_eq!(written, WrittenForecasts { version: 1, rows: 3 * DAYS, replaced_rows: 0 });
+    assert_eq!(written, WrittenRows { version: 1, rows: 3 * DAYS, replaced_rows: 0 });
     assert_eq!(lake.newest_version(FORECASTS).await.expect("a version"), 1);
     let log = lake.table(FORECASTS).expect("a table").snapshot().await.expect("a state");
     let periods: Vec<_> = log.files().values().map(|file| file.period.as_str()).collect();

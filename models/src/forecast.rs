@@ -14,7 +14,7 @@ mod conformal;
 mod leaf;
 mod levels;
 mod manifest;
-mod paths;
+pub(crate) mod paths;
 mod publish;
 mod score;
 
@@ -26,7 +26,9 @@ use domain::principal::Principal;
 use domain::{Error, Result};
 use serde::Serialize;
 
+pub(crate) use leaf::CAP_FACTOR;
 pub use manifest::CODE_VERSION;
+pub(crate) use manifest::hash;
 pub use publish::{Published, Timings, publish};
 
 use crate::candidates::Chosen;

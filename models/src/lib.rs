@@ -7,6 +7,7 @@ pub mod backtest;
 pub mod boost;
 pub mod candidates;
 pub mod classical;
+pub mod decide;
 pub mod features;
 pub mod forecast;
 pub mod panel;

@@ -3,18 +3,14 @@
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::response::Response;
-use domain::Error;
-use engine::Output;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::answering::written;
-use super::envelope::{Failure, Meta, Pagination, page};
-use super::parameters::{Faults, MAX_PER_PAGE, equal, given};
+use super::envelope::Failure;
+use super::paged::{self, Wanted};
+use super::parameters::{Faults, equal, given};
 use super::tenant::Caller;
 use crate::ApiState;
-
-const MAX_BYTES: u64 = 32 << 20;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -68,7 +64,7 @@ async fn answer(
     let mut faults = Faults::default();
     let subject = faults.subject(parameters.subject);
     let (from, to) = faults.span(parameters.from, parameters.to);
-    let (number, per_page) = faults.page(parameters.page, parameters.per_page);
+    let page = faults.page(parameters.page, parameters.per_page);
     faults.check()?;
     let named = equal([
         ("sku", parameters.sku),
@@ -78,25 +74,12 @@ async fn answer(
     ]);
     let from = from.map(|from| format!(" AND origin >= DATE '{from}'")).unwrap_or_default();
     let to = to.map(|to| format!(" AND origin <= DATE '{to}'")).unwrap_or_default();
-    let wanted = format!("FROM marts.forecast_accuracy WHERE level = '{subject}'{named}{from}{to}");
-    let sql = format!(
-        "SELECT level AS subject, store, category, sku, origin, model_version, days, units, forecast_units, wape, naive_wape, value_added, bias, \
-         coverage_80, coverage_95 {wanted} ORDER BY origin DESC, store, category, sku, model_version LIMIT {per_page} OFFSET {}",
-        (number - 1) * per_page
-    );
-    let session = state.engine.session(caller.principal.clone());
-    let found = written(state, &session, &sql, (MAX_PER_PAGE, MAX_BYTES), Output::Json).await?;
-    let counted =
-        written(state, &session, &format!("SELECT count(*) AS n {wanted}"), (1, MAX_BYTES), Output::Json)
-            .await?;
-    let unreadable = |error| Error::internal(format!("rows that tell no accuracy: {error}"));
-    let rows: Vec<Row> = serde_json::from_slice(&found.bytes).map_err(unreadable)?;
-    #[derive(Deserialize)]
-    struct Count {
-        n: u64,
-    }
-    let counts: Vec<Count> = serde_json::from_slice(&counted.bytes).map_err(unreadable)?;
-    let total = counts.first().map_or(0, |count| count.n);
-    let meta = Meta::of(&caller.context).with_as_of(state.newest_sales.as_of(&session, found.tables).await);
-    Ok(page(&rows, &meta, Pagination::new(number, per_page, total)))
+    let wanted = Wanted {
+        columns: "level AS subject, store, category, sku, origin, model_version, days, units, forecast_units, wape, naive_wape, value_added, bias, \
+                  coverage_80, coverage_95",
+        found: &format!("FROM marts.forecast_accuracy WHERE level = '{subject}'{named}{from}{to}"),
+        order: "origin DESC, store, category, sku, model_version",
+        page,
+    };
+    paged::answer(state, caller, wanted, |row: Row| row).await
 }

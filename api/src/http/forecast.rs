@@ -11,11 +11,10 @@ use serde_json::value::RawValue;
 
 use super::answering::written;
 use super::envelope::{Failure, Meta, Pagination, page};
+use super::paged::MAX_BYTES;
 use super::parameters::{Faults, MAX_PER_PAGE, equal, given};
 use super::tenant::Caller;
 use crate::ApiState;
-
-const MAX_BYTES: u64 = 32 << 20;
 
 /// The intervals that can be asked for, in per cent, and the quantiles that bound them.
 const LEVELS: [(u64, &str, &str); 5] = [

@@ -3,10 +3,12 @@
 mod accuracy;
 mod answering;
 mod as_of;
+mod decisions;
 mod envelope;
 mod forecast;
 mod frame;
 mod operations;
+mod paged;
 mod parameters;
 mod sql;
 mod tenant;
@@ -35,7 +37,9 @@ pub(crate) fn router(state: ApiState, routes: Routes) -> Router {
         router = router
             .route("/api/v1/data/sql", post(sql::query))
             .route("/api/v1/forecast/predictions", get(forecast::predictions))
-            .route("/api/v1/forecast/accuracy", get(accuracy::accuracy));
+            .route("/api/v1/forecast/accuracy", get(accuracy::accuracy))
+            .route("/api/v1/forecast/recommendations", get(decisions::recommendations))
+            .route("/api/v1/forecast/risks", get(decisions::risks));
     }
     router
         .fallback(frame::unknown_path)

@@ -81,11 +81,22 @@ impl Faults {
 
     /// The level that a forecast's subject is of: an article where nothing is said.
     pub(super) fn subject(&mut self, text: Option<String>) -> &'static str {
-        let Some(text) = text else { return SUBJECTS[0] };
-        SUBJECTS.into_iter().find(|subject| *subject == text).unwrap_or_else(|| {
-            self.add("subject", format!("`{text}` is none of {}", SUBJECTS.join(", ")));
-            SUBJECTS[0]
-        })
+        self.one_of("subject", text, &SUBJECTS).unwrap_or(SUBJECTS[0])
+    }
+
+    /// One of some words; none where nothing is said.
+    pub(super) fn one_of(
+        &mut self,
+        name: &'static str,
+        text: Option<String>,
+        words: &[&'static str],
+    ) -> Option<&'static str> {
+        let text = text?;
+        let word = words.iter().copied().find(|word| *word == text);
+        if word.is_none() {
+            self.add(name, format!("`{text}` is none of {}", words.join(", ")));
+        }
+        word
     }
 }
 

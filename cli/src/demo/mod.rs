@@ -97,6 +97,7 @@ pub(crate) async fn run(config: &Config, args: Args) -> Result<()> {
         eprintln!("it was forecast, too; `forecast run` does so anew");
     } else {
         forecast::run_for_all(config).await?;
+        forecast::recommend_for_all(config).await?;
     }
     eprintln!("ready after {:.1} s", begun.elapsed().as_secs_f64());
     invite(config);
@@ -297,10 +298,14 @@ fn invite(config: &Config) {
     eprintln!(
         "  {program} sql \"SELECT forecast_date, mean, q100, q900, total_q900 FROM marts.forecasts WHERE level = 'business' AND tenant = 'gift-uk' ORDER BY 1 LIMIT 7\""
     );
+    eprintln!(
+        "  {program} sql \"SELECT rank, sku, order_quantity, order_cost, expected_profit, reason FROM marts.recommendations WHERE status = 'order' ORDER BY rank LIMIT 5\""
+    );
     let business = format!("curl -H 'X-Intellicartel-Tenant: {}'", TENANTS[0]);
     let listen = &config.http.listen;
     eprintln!("and as the business {} over HTTP:", TENANTS[0]);
     eprintln!("  {business} 'http://{listen}/api/v1/forecast/predictions?sku=85123A&per_page=7'");
+    eprintln!("  {business} 'http://{listen}/api/v1/forecast/recommendations?status=order&per_page=5'");
     eprintln!(
         "  {business} -H 'Content-Type: application/json' -d '{{\"sql\": \"SELECT sku, sum(quantity) AS units FROM curated.sales GROUP BY sku ORDER BY units DESC\", \"limit\": 5}}' http://{listen}/api/v1/data/sql"
     );

@@ -93,16 +93,11 @@ pub fn forecasts() -> TableDefinition {
     }
 }
 
-/// The partition value of a forecast: the month of its origin.
-pub(crate) fn period(origin: NaiveDate) -> String {
-    civil::month(origin)
-}
-
 /// The rows of a run, each batch a file of one period.
 pub(crate) fn rows(run: &ForecastRun) -> Result<Vec<(String, RecordBatch)>> {
     let mut periods: BTreeMap<String, Vec<&SeriesForecast>> = BTreeMap::new();
     for forecast in &run.forecasts {
-        periods.entry(period(forecast.origin)).or_default().push(forecast);
+        periods.entry(civil::month(forecast.origin)).or_default().push(forecast);
     }
     let files = periods.iter().flat_map(|(period, forecasts)| {
         forecasts.chunks(SERIES_PER_FILE).map(move |chunk| Ok((period.clone(), batch(run, chunk)?)))

@@ -2,6 +2,7 @@
 
 mod curated;
 mod dead_letters;
+mod decisions;
 mod forecasts;
 mod marts;
 
@@ -14,8 +15,10 @@ use domain::{Feed, TableScope};
 
 pub use curated::feed_table;
 pub use dead_letters::dead_letters;
+pub(crate) use decisions::{recommendation_rows, risk_rows};
+pub use decisions::{recommendations, risk_scores};
 pub use forecasts::forecasts;
-pub(crate) use forecasts::{period as forecast_period, rows as forecast_rows};
+pub(crate) use forecasts::rows as forecast_rows;
 pub use marts::mart_table;
 
 /// The partition column of tables that have one: a UTC month, `YYYY-MM`. Files of tables without it are of the period "".
@@ -91,7 +94,7 @@ pub(crate) fn partition_values(period: &str) -> HashMap<String, Option<String>> 
 /// Every table of the lake.
 #[must_use]
 pub fn all() -> Vec<TableDefinition> {
-    let mut tables = vec![dead_letters(), forecasts()];
+    let mut tables = vec![dead_letters(), forecasts(), recommendations(), risk_scores()];
     tables.extend(Mart::ALL.into_iter().map(mart_table));
     tables.extend(Feed::ALL.into_iter().map(feed_table));
     tables

@@ -9,7 +9,7 @@ use domain::forecast::{DayForecast, QUANTILES_PER_MILLE, SeriesForecast, Subject
 
 use super::business::Business;
 use super::leaf::{Leaf, bounded};
-use super::paths::{PATHS, Paths, Scenarios, quantiles, spread};
+use super::paths::{PATHS, Paths, Scenarios, quantiles, seed_of, spread};
 use super::score::Score;
 
 /// The quantiles of [`Total`].
@@ -107,7 +107,8 @@ impl Sum {
             .iter()
             .zip(&leaf.mean)
             .map(|(quantiles, mean)| spread(quantiles, *mean, leaf.most));
-        let paths: Paths = scenarios.paths(known, series as u64, spreads);
+        let key = &business.series[series].key;
+        let paths: Paths = scenarios.paths(known, seed_of(&key.store, &key.sku), spreads);
         let naive = |ahead: usize| {
             let week = known.last_chunk::<SEASON_DAYS>();
             week.map_or(f64::NAN, |week| week[ahead % SEASON_DAYS].max(0.0))

@@ -8,6 +8,7 @@
 use domain::forecast::QUANTILES_PER_MILLE;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use sha2::{Digest, Sha256};
 
 /// Paths of each series.
 pub(crate) const PATHS: usize = 200;
@@ -20,11 +21,22 @@ const SEASON_DAYS: usize = 7;
 pub(crate) const SEED: u64 = 7;
 
 /// Units by day ahead and path.
-pub(super) type Paths = Vec<[f32; PATHS]>;
+pub(crate) type Paths = Vec<[f32; PATHS]>;
+
+/// Where the drawing of an article's paths begins.
+pub(crate) fn seed_of(store: &str, sku: &str) -> u64 {
+    let hash = Sha256::new()
+        .chain_update(SEED.to_le_bytes())
+        .chain_update(store)
+        .chain_update("/")
+        .chain_update(sku)
+        .finalize();
+    hash.iter().take(8).fold(0, |seed, byte| seed << 8 | u64::from(*byte))
+}
 
 /// The older origins that paths stand for.
 #[derive(Debug)]
-pub(super) struct Scenarios {
+pub(crate) struct Scenarios {
     horizon: usize,
     /// Of each path, how many days its origin lies before the one that is forecast from.
     days_before: Vec<usize>,
@@ -32,7 +44,7 @@ pub(super) struct Scenarios {
 
 impl Scenarios {
     /// For forecasts from an origin before which so many days are known at most.
-    pub(super) fn new(horizon: usize, most_known: usize) -> Self {
+    pub(crate) fn new(horizon: usize, most_known: usize) -> Self {
         let first = horizon.div_ceil(SEASON_DAYS);
         let weeks = (most_known / SEASON_DAYS).saturating_sub(first).clamp(1, MOST_WEEKS);
         let mut random = ChaCha8Rng::seed_from_u64(SEED);
@@ -41,13 +53,13 @@ impl Scenarios {
     }
 
     /// The paths of a series: of each day ahead its spread, in the order in which the past ranks it.
-    pub(super) fn paths(
+    pub(crate) fn paths(
         &self,
         known: &[f64],
-        series: u64,
+        seed: u64,
         spreads: impl Iterator<Item = [f32; PATHS]>,
     ) -> Paths {
-        let mut random = ChaCha8Rng::seed_from_u64(SEED ^ (series + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
         let mut paths = vec![[0.0; PATHS]; self.horizon];
         for ((ahead, path), spread) in paths.iter_mut().enumerate().zip(spreads) {
             let mut order: Vec<(f64, u32, usize)> = (0..PATHS)
@@ -78,7 +90,7 @@ impl Scenarios {
 
 /// A day's distribution as values that are as likely as each other, rising: between the quantiles even, below the first one on as before it down to 0, above
 /// the last one as far up as brings the mean of all to that of the forecast, `most` at most.
-pub(super) fn spread(quantiles: &[f64; 11], mean: f64, most: f64) -> [f32; PATHS] {
+pub(crate) fn spread(quantiles: &[f64; 11], mean: f64, most: f64) -> [f32; PATHS] {
     let mut knots = [(0.0, 0.0); 13];
     for (knot, (value, per_mille)) in knots[1..].iter_mut().zip(quantiles.iter().zip(QUANTILES_PER_MILLE)) {
         *knot = (f64::from(per_mille) / 1_000.0, *value);
@@ -102,7 +114,7 @@ pub(super) fn spread(quantiles: &[f64; 11], mean: f64, most: f64) -> [f32; PATHS
 }
 
 /// Quantiles of values in any order, at some probabilities in per mille.
-pub(super) fn quantiles<const N: usize>(values: &[f64; PATHS], per_mille: [u16; N]) -> [f64; N] {
+pub(crate) fn quantiles<const N: usize>(values: &[f64; PATHS], per_mille: [u16; N]) -> [f64; N] {
     let mut values = *values;
     values.sort_unstable_by(f64::total_cmp);
     per_mille.map(|per_mille| {

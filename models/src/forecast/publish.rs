@@ -2,7 +2,7 @@
 
 use domain::civil;
 use domain::forecast::{Backtest, ForecastRun};
-use domain::ports::{Blobs, ForecastSink, WrittenForecasts};
+use domain::ports::{Blobs, ForecastSink, WrittenRows};
 use domain::{Error, Result};
 use serde_json::{Value, json, value::RawValue};
 
@@ -23,7 +23,7 @@ pub struct Published {
     /// The manifest's name below the lake's root.
     pub manifest: String,
     /// What was written.
-    pub written: WrittenForecasts,
+    pub written: WrittenRows,
 }
 
 /// Stores the manifest of a run and its forecasts. Doing so again leaves the same rows.

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use async_trait::async_trait;
 use chrono::{Datelike, Days, NaiveDate, Weekday};
 use domain::forecast::{DayForecast, ForecastRun, PlannedDay, SeriesKey, StorePlan, Total};
-use domain::ports::{Blobs, ForecastSink, WrittenForecasts};
+use domain::ports::{Blobs, ForecastSink, WrittenRows};
 use proptest::prelude::*;
 
 use super::*;
@@ -353,12 +353,12 @@ impl Blobs for Memory {
 
 #[async_trait]
 impl ForecastSink for Memory {
-    async fn write_forecasts(&self, run: ForecastRun) -> Result<WrittenForecasts> {
+    async fn write_forecasts(&self, run: ForecastRun) -> Result<WrittenRows> {
         // The manifest stands there by now.
         let name = format!("ml-models/forecasting/{}/manifest.json", run.model_version);
         assert!(self.blobs.lock().expect("no panic").contains_key(&name));
         self.runs.lock().expect("no panic").push(run);
-        Ok(WrittenForecasts { version: 1, rows: 28, replaced_rows: 0 })
+        Ok(WrittenRows { version: 1, rows: 28, replaced_rows: 0 })
     }
 }
 
