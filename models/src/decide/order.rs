@@ -13,6 +13,8 @@ use crate::forecast::paths::PATHS;
 /// No order is made to last longer, and no receipt is awaited longer.
 pub(super) const MOST_DAYS: usize = 365;
 const DAYS_A_YEAR: f64 = 365.0;
+/// Nothing is ordered for demand that is greater in all but this share of futures: forecasts are calibrated no further than their outermost quantile.
+const MOST_SERVED: f64 = 0.975;
 /// Halvings of a level.
 const HALVINGS: usize = 32;
 
@@ -76,7 +78,7 @@ impl Order {
         let level = |cover: usize| {
             let pays = |on_hand: f64| {
                 let order = of(outlook(Stock { on_hand, on_order: 0.0 }, cover), cover);
-                order.earned(1) > order.earned(0)
+                order.pays()
             };
             let most = future.first(terms.lead + cover).into_iter().fold(0.0, f64::max);
             halved(most, pays)
@@ -85,7 +87,7 @@ impl Order {
         order.order_up_to = if cover == review { order.reorder_point } else { level(cover) };
         // Who can wait for the next review need not pay for an order now.
         let next = of(outlook(stock, review), review);
-        let is_due = cover == review || next.earned(1) > next.earned(0);
+        let is_due = cover == review || next.pays();
         order.packs = if is_due { order.best() } else { 0 };
         order
     }
@@ -100,10 +102,19 @@ impl Order {
         if packs == 0 { 0.0 } else { self.earned(packs) - self.earned(0) - self.order_cost }
     }
 
+    /// Whether a first pack earns anything, the cost of the order for itself aside.
+    fn pays(&self) -> bool {
+        self.most_packs() > 0 && self.earned(1) > self.earned(0)
+    }
+
+    /// The packs of the greatest order.
+    fn most_packs(&self) -> u64 {
+        (self.outlook.most_wanted() / self.terms.pack).ceil().min(1e12) as u64
+    }
+
     /// The packs that earn most; none where none earn anything.
     fn best(&self) -> u64 {
-        let most = self.outlook.most_wanted() / self.terms.pack;
-        let (mut low, mut high) = (0, most.ceil().min(1e12) as u64);
+        let (mut low, mut high) = (0, self.most_packs());
         while low < high {
             let middle = low + (high - low) / 2;
             if self.earned(middle + 1) > self.earned(middle) { low = middle + 1 } else { high = middle }
@@ -194,10 +205,12 @@ impl Outlook {
         Self { stock: left, lost, sums: (0..days).map(day).collect(), is_wasted }
     }
 
-    /// The greatest order of which every unit is sold in some path.
+    /// What is asked for above the stock in the greatest of the futures that are served.
     fn most_wanted(&self) -> f64 {
         let Some(all) = self.sums.last() else { return 0.0 };
-        all.iter().zip(&self.stock).map(|(units, stock)| units - stock).fold(0.0, f64::max)
+        let mut wanted: [f64; PATHS] = std::array::from_fn(|path| all[path] - self.stock[path]);
+        let rank = (MOST_SERVED * PATHS as f64).ceil() as usize - 1;
+        wanted.select_nth_unstable_by(rank, f64::total_cmp).1.max(0.0)
     }
 
     fn earned(&self, units: f64, terms: &Terms, holding: f64) -> f64 {

@@ -70,16 +70,23 @@ fn what_an_order_costs_for_itself_makes_orders_rarer_and_larger() {
     let order = Order::of(&future, NONE, TERMS, &costly);
     // sqrt(2 * 40 * 10 / (5 * 0.25 / 365)) = 483 units, which last 48 days.
     assert_eq!((order.cover, order.packs), (48, 480));
-    assert!(
-        (order.reorder_point - 50.0).abs() < 0.1 && (order.order_up_to - 500.0).abs() < 0.1,
-        "{order:?}"
-    );
+    assert!((order.reorder_point - 50.0).abs() < 0.1 && (order.order_up_to - 500.0).abs() < 0.1, "{order:?}");
     // Above the reorder point nothing is ordered, though more would be if it had to be.
     let enough = Stock { on_hand: 51.0, on_order: 0.0 };
     assert_eq!(Order::of(&future, enough, TERMS, &costly).packs, 0);
     // Where an order costs more than it can earn, none is made.
     let dear = Policy { order_cost: 1e6, ..costly };
     assert_eq!(Order::of(&future, NONE, TERMS, &dear).packs, 0);
+}
+
+#[test]
+fn demand_beyond_what_forecasts_are_calibrated_for_is_not_ordered() {
+    // A large buyer comes in three of 200 futures; without cost of holding, a unit for him would pay.
+    let units = std::array::from_fn(|path| if path < 3 { 5_000.0 } else { 10.0 });
+    let order = Order::of(&Future::even(units), NONE, TERMS, &policy(1, 0.0));
+    assert_eq!(order.packs, 10);
+    let units = std::array::from_fn(|path| if path < 6 { 5_000.0 } else { 10.0 });
+    assert_eq!(Order::of(&Future::even(units), NONE, TERMS, &policy(1, 0.0)).packs, 5_000);
 }
 
 #[test]
@@ -105,7 +112,8 @@ proptest! {
         let terms = Terms { lead, pack: f64::from(pack), least_packs, shelf_life, margin, cost };
         let stock = Stock { on_hand: f64::from(on_hand), on_order: f64::from(on_order) };
         let order = Order::of(&future, stock, terms, &policy(review_days, holding_rate));
-        let possible = (least_packs.max(1)..200).map(|packs| order.profit(packs)).fold(0.0, f64::max);
+        let all = least_packs.max(1)..=least_packs.max(order.most_packs());
+        let possible = all.filter(|_| order.most_packs() > 0).map(|packs| order.profit(packs)).fold(0.0, f64::max);
         prop_assert!((order.profit(order.packs) - possible).abs() < 1e-9, "{} {possible}", order.packs);
         prop_assert!(order.packs == 0 || order.packs >= least_packs);
     }
