@@ -1,8 +1,9 @@
-//! Side-by-side runs against peers, and what an operator feels: throughput, recovery after `kill -9`, latency, the daily marts. Run by `make bench` in a release build
+//! Side-by-side runs against peers, and what an operator feels: throughput, recovery after `kill -9`, latency, the daily marts, a year of orders. Run by `make bench` in a release build
 //! against real Kafka and S3; figures are printed as Markdown, to be recorded in `docs/reference/benchmarks.md` with machine and versions.
 #![expect(clippy::print_stdout, reason = "its output is its figures")]
 
 mod bare;
+mod decisions;
 mod feeds;
 mod latency;
 mod marts;
@@ -15,7 +16,7 @@ mod usage;
 
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: benches throughput|feeds|recovery|latency|recent|marts|all";
+const USAGE: &str = "usage: benches throughput|feeds|recovery|latency|recent|marts|decisions|all";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
         ["latency"] => latency::run(),
         ["recent"] => recent::run(),
         ["marts"] => marts::run(),
+        ["decisions"] => decisions::run(),
         ["all"] => {
             throughput::run();
             feeds::run();

@@ -6,6 +6,9 @@ use crate::forecast::CAP_FACTOR;
 use crate::forecast::paths::{PATHS, Scenarios, seed_of, spread};
 
 const SEASON_DAYS: usize = 7;
+/// The probabilities of the two outermost quantiles.
+const INNER: f64 = 0.9;
+const OUTER: f64 = 0.975;
 
 /// Units by day and path.
 #[derive(Debug, Clone)]
@@ -26,7 +29,10 @@ impl Future {
         passed: usize,
     ) -> Option<Self> {
         let most = CAP_FACTOR * known.iter().copied().fold(0.0, f64::max);
-        let spreads = forecast.days.iter().map(|(mean, quantiles)| spread(quantiles, *mean, most));
+        let spreads = forecast
+            .days
+            .iter()
+            .map(|(mean, quantiles)| with_tail(spread(quantiles, *mean, most), quantiles, most));
         let mut days = scenarios.paths(known, seed_of(&forecast.store, &forecast.sku), spreads);
         let passed: Vec<_> = days.drain(..passed.min(days.len())).collect();
         (!days.is_empty()).then_some(Self { passed, days })
@@ -62,6 +68,22 @@ impl Future {
     }
 }
 
+/// Values of a spread with an upper tail that goes on as it began: exponential, with as much between the two outermost quantiles as they have. The spread itself ends
+/// where the mean asks it to, which says little of single rare days.
+fn with_tail(mut spread: [f32; PATHS], quantiles: &[f64; 11], most: f64) -> [f32; PATHS] {
+    let [.., inner, outer] = *quantiles;
+    let (from, to) = (1.0 - INNER, 1.0 - OUTER);
+    let scale = (outer - inner) / (from / to).ln();
+    for (path, value) in spread.iter_mut().enumerate() {
+        let above = 1.0 - (path as f64 + 0.5) / PATHS as f64;
+        if above < to {
+            let tail = outer + scale * (to / above).ln();
+            *value = value.max(tail.min(most) as f32);
+        }
+    }
+    spread
+}
+
 fn sum<'a>(days: impl Iterator<Item = &'a [f32; PATHS]>) -> [f64; PATHS] {
     let mut sums = [0.0; PATHS];
     for day in days {
@@ -78,6 +100,19 @@ pub(super) fn mean(values: &[f64; PATHS]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tail_goes_on_as_it_began_and_no_further_than_can_be() {
+        let quantiles = std::array::from_fn(|at| if at < 9 { 0.0 } else { 10.0 * (at - 8) as f64 });
+        let plain = spread(&quantiles, 0.0, 1e6);
+        let tailed = with_tail(plain, &quantiles, 1e6);
+        assert_eq!((plain[PATHS - 1], &plain[..195]), (20.0, &tailed[..195]));
+        // From 0.9 to 0.975 there are 10: from 0.975 to 0.9975, a tenth as much above, ln 10 / ln 4 times as many.
+        let last = 20.0 + 10.0 * 10_f64.ln() / 4_f64.ln();
+        assert!((f64::from(tailed[PATHS - 1]) - last).abs() < 0.01, "{tailed:?}");
+        assert_eq!(with_tail(plain, &quantiles, 21.0)[PATHS - 1], 21.0);
+        assert_eq!(with_tail([0.0; PATHS], &[0.0; 11], 5.0), [0.0; PATHS]);
+    }
 
     #[test]
     fn days_behind_the_forecast_repeat_its_last_week() {

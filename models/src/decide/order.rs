@@ -13,8 +13,8 @@ use crate::forecast::paths::PATHS;
 /// No order is made to last longer, and no receipt is awaited longer.
 pub(super) const MOST_DAYS: usize = 365;
 const DAYS_A_YEAR: f64 = 365.0;
-/// Nothing is ordered for demand that is greater in all but this share of futures: forecasts are calibrated no further than their outermost quantile.
-const MOST_SERVED: f64 = 0.975;
+/// Nothing is ordered for demand beyond that of this share of futures: forecasts are calibrated up to 0.975, and what a tail is like far behind it nobody knows.
+const MOST_SERVED: f64 = 0.99;
 /// Halvings of a level.
 const HALVINGS: usize = 32;
 

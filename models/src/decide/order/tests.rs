@@ -81,11 +81,11 @@ fn what_an_order_costs_for_itself_makes_orders_rarer_and_larger() {
 
 #[test]
 fn demand_beyond_what_forecasts_are_calibrated_for_is_not_ordered() {
-    // A large buyer comes in three of 200 futures; without cost of holding, a unit for him would pay.
-    let units = std::array::from_fn(|path| if path < 3 { 5_000.0 } else { 10.0 });
+    // A large buyer comes in two of 200 futures; without cost of holding, a unit for him would pay.
+    let units = std::array::from_fn(|path| if path < 2 { 5_000.0 } else { 10.0 });
     let order = Order::of(&Future::even(units), NONE, TERMS, &policy(1, 0.0));
     assert_eq!(order.packs, 10);
-    let units = std::array::from_fn(|path| if path < 6 { 5_000.0 } else { 10.0 });
+    let units = std::array::from_fn(|path| if path < 3 { 5_000.0 } else { 10.0 });
     assert_eq!(Order::of(&Future::even(units), NONE, TERMS, &policy(1, 0.0)).packs, 5_000);
 }
 
