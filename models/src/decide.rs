@@ -175,12 +175,21 @@ pub fn decide(
 #[derive(Debug)]
 struct Article {
     recommendation: Recommendation,
-    /// What can be ordered; none where something is missing.
-    order: Option<(Order, Terms)>,
+    /// What can be ordered, rising: the last is what pays most.
+    choices: Vec<Choice>,
     risks: Vec<Risk>,
     currency: Option<String>,
-    /// Of a pack.
-    pack: Thousandths,
+}
+
+/// An order that can be made.
+#[derive(Debug, Clone, Copy)]
+struct Choice {
+    quantity: Thousandths,
+    profit: f64,
+    /// Of the last pack; of the least order as a whole.
+    marginal_profit: f64,
+    /// How likely the shelf is empty until its days are over.
+    stock_out: f64,
 }
 
 fn articles(set: &SeriesSet, standing: &Standing, policy: &Policy) -> Vec<Article> {
@@ -262,10 +271,9 @@ impl Article {
                 reason: String::new(),
                 model_version: forecast.map(|forecast| forecast.model_version.clone()),
             },
-            order: None,
+            choices: Vec::new(),
             risks: risk::price_undercut(item).into_iter().collect(),
             currency: item.currency.clone(),
-            pack: item.pack_size.unwrap_or(UNIT).max(1),
         };
         let Some((series, forecast)) = series.zip(forecast) else {
             article.recommendation.reason =
@@ -304,7 +312,8 @@ impl Article {
             }
         };
         let order = Order::of(future, stock, terms, policy);
-        if quantity(order.packs, self.pack) >= GREATEST_QUANTITY {
+        let pack = item.pack_size.unwrap_or(UNIT).max(1);
+        if quantity(order.packs, pack) >= GREATEST_QUANTITY {
             self.recommendation.reason =
                 "its order is greater than any quantity can be: look at pack_size and min_order".to_owned();
             return;
@@ -313,7 +322,7 @@ impl Article {
         let (before, without) = order.stock_out(0);
         self.recommendation.plan = Some(OrderPlan {
             quantity: 0,
-            wanted: quantity(order.packs, self.pack),
+            wanted: quantity(order.packs, pack),
             on_hand: stock.on_hand,
             on_order: stock.on_order,
             lead_time_days: terms.lead as u32,
@@ -332,22 +341,18 @@ impl Article {
             currency: item.currency.clone().unwrap_or_default(),
         });
         self.recommendation.reason = said(item, self.recommendation.decided_on, &terms);
-        self.order = Some((order, terms));
-        self.settle(self.order.as_ref().map_or(0, |(order, _)| order.packs));
+        self.choices = choices(&order, &terms, pack, policy);
+        self.settle(self.choices.last().copied());
     }
 
-    /// Orders so many packs.
-    fn settle(&mut self, packs: u64) {
-        let (Some((order, terms)), Some(plan)) = (&self.order, &mut self.recommendation.plan) else { return };
-        plan.quantity = quantity(packs, self.pack);
+    /// Orders what was chosen, or nothing.
+    fn settle(&mut self, chosen: Option<Choice>) {
+        let Some(plan) = &mut self.recommendation.plan else { return };
+        plan.quantity = chosen.map_or(0, |chosen| chosen.quantity);
         plan.order_cost = cost_of(plan.quantity, plan.unit_cost);
-        plan.expected_profit = order.profit(packs);
-        plan.marginal_profit = if packs > terms.least_packs {
-            order.profit(packs) - order.profit(packs - 1)
-        } else {
-            plan.expected_profit
-        };
-        plan.stock_out_with = order.stock_out(packs).1;
+        plan.expected_profit = chosen.map_or(0.0, |chosen| chosen.profit);
+        plan.marginal_profit = chosen.map_or(0.0, |chosen| chosen.marginal_profit);
+        plan.stock_out_with = chosen.map_or(plan.stock_out_without, |chosen| chosen.stock_out);
         self.recommendation.status = match () {
             () if plan.quantity < plan.wanted => OrderStatus::OverBudget,
             () if plan.quantity > 0 => OrderStatus::Order,
@@ -355,26 +360,20 @@ impl Article {
         };
     }
 
-    /// The steps in which its order can be bought, each with its packs.
-    fn steps(&self) -> Vec<(u64, Step)> {
-        let (Some((order, terms)), Some(plan)) = (&self.order, &self.recommendation.plan) else {
-            return Vec::new();
-        };
-        let first = terms.least_packs.max(1);
-        if order.packs < first || plan.unit_cost <= 0 {
+    /// The steps from each choice to the next; none where nothing is to be paid.
+    fn steps(&self) -> Vec<Step> {
+        let unit_cost = self.recommendation.plan.as_ref().map_or(0, |plan| plan.unit_cost);
+        if unit_cost <= 0 {
             return Vec::new();
         }
-        let every = (order.packs - first).div_ceil(MOST_STEPS - 1).max(1);
-        let packs = (first..order.packs).step_by(every as usize).chain([order.packs]);
         let mut before = (0, 0.0);
-        let step = |packs: u64| {
-            let profit = order.profit(packs);
-            let quantity = quantity(packs - before.0, self.pack);
-            let step = Step { cost: cost_of(quantity, plan.unit_cost) as f64, profit: profit - before.1 };
-            before = (packs, profit);
-            (packs, step)
+        let step = |choice: &Choice| {
+            let cost = cost_of(choice.quantity - before.0, unit_cost) as f64;
+            let step = Step { cost, profit: choice.profit - before.1 };
+            before = (choice.quantity, choice.profit);
+            step
         };
-        packs.map(step).collect()
+        self.choices.iter().map(step).collect()
     }
 
     fn risks(&self) -> impl Iterator<Item = RiskScore> {
@@ -391,6 +390,28 @@ impl Article {
             reason: risk.reason.clone(),
         })
     }
+}
+
+/// What can be ordered: with a budget from the least order on, in steps that are not too many.
+fn choices(order: &Order, terms: &Terms, pack: Thousandths, policy: &Policy) -> Vec<Choice> {
+    let first = terms.least_packs.max(1);
+    let best = order.packs;
+    if best < first {
+        return Vec::new();
+    }
+    let every = (best - first).div_ceil(MOST_STEPS - 1).max(1);
+    let before = (first..best).step_by(usize::try_from(every).unwrap_or(usize::MAX));
+    let choice = |packs: u64| {
+        let profit = order.profit(packs);
+        let marginal_profit = if packs > first { profit - order.profit(packs - 1) } else { profit };
+        Choice {
+            quantity: quantity(packs, pack),
+            profit,
+            marginal_profit,
+            stock_out: order.stock_out(packs).1,
+        }
+    };
+    before.filter(|_| policy.budget.is_some()).chain([best]).map(choice).collect()
 }
 
 /// On what terms an article is ordered, or what is missing.
@@ -454,22 +475,21 @@ fn buy(articles: &mut [Article], policy: &Policy) -> Result<()> {
         if steps.is_empty() {
             continue;
         }
-        if let Some(plan) =
-            article.recommendation.plan.as_ref().filter(|plan| plan.currency != budget.currency)
-        {
+        let other = article.currency.as_deref().filter(|currency| *currency != budget.currency);
+        if let Some(other) = other {
+            let Recommendation { store, sku, .. } = &article.recommendation;
             return Err(Error::invalid(format!(
-                "a budget in {}, and {} in {} costs {}: a budget is of one currency",
-                budget.currency, article.recommendation.sku, article.recommendation.store, plan.currency
+                "a budget in {}, and {sku} in {store} costs {other}: a budget is of one currency",
+                budget.currency
             )));
         }
         at.push(number);
         orders.push(steps);
     }
-    let steps: Vec<Vec<Step>> =
-        orders.iter().map(|steps| steps.iter().map(|(_, step)| *step).collect()).collect();
-    let taken = allot(&steps, budget.amount as f64)?;
-    for ((number, steps), taken) in at.into_iter().zip(&orders).zip(taken) {
-        articles[number].settle(taken.checked_sub(1).map_or(0, |last| steps[last].0));
+    let taken = allot(&orders, budget.amount as f64)?;
+    for (number, taken) in at.into_iter().zip(taken) {
+        let chosen = taken.checked_sub(1).map(|last| articles[number].choices[last]);
+        articles[number].settle(chosen);
     }
     Ok(())
 }
