@@ -131,7 +131,7 @@ pub struct OrderPlan {
     pub reorder_point: f64,
     /// See `reorder_point`.
     pub order_up_to: f64,
-    /// How likely demand is to meet an empty shelf before an order is received, and until its days are over: with the order, and without.
+    /// How likely demand is to meet an empty shelf before an order is received, and from then until its days are over: with the order, and without.
     pub stock_out_before: f64,
     /// See `stock_out_before`.
     pub stock_out_with: f64,

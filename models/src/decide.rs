@@ -188,7 +188,7 @@ struct Choice {
     profit: f64,
     /// Of the last pack; of the least order as a whole.
     marginal_profit: f64,
-    /// How likely the shelf is empty until its days are over.
+    /// How likely the shelf is empty from its receipt until its days are over.
     stock_out: f64,
 }
 
@@ -531,7 +531,7 @@ fn decided(of: &Recommendation, plan: &OrderPlan) -> String {
     let money = Scaled { value: plan.order_cost, scale: 4 };
     match of.status {
         OrderStatus::Order => format!(
-            "{stock}: {} for {money} {} are expected to earn {:.2}, and bring the risk of an empty shelf from {:.0} to {:.0} %",
+            "{stock}: {} for {money} {} are expected to earn {:.2}, and bring the risk of an empty shelf then from {:.0} to {:.0} %",
             whole(plan.quantity),
             plan.currency,
             plan.expected_profit,
@@ -542,7 +542,7 @@ fn decided(of: &Recommendation, plan: &OrderPlan) -> String {
             format!("{stock}: {} would pay, the budget pays {}", whole(plan.wanted), whole(plan.quantity))
         }
         _ => format!(
-            "{stock}: {} will do, the risk of an empty shelf is {:.0} %",
+            "{stock}: {} will do, the risk of an empty shelf then is {:.0} %",
             units(there),
             100.0 * plan.stock_out_without
         ),

@@ -107,7 +107,7 @@ pub fn recommendations() -> TableDefinition {
         figure("reorder_point", "Stock below which an order pays, with nothing on its way"),
         figure("order_up_to", "Stock up to which an order pays, with nothing on its way"),
         figure("stock_out_before", "How likely the shelf is empty for a buyer before an order is received"),
-        figure("stock_out_with", "The same until the order's days are over, with the order"),
+        figure("stock_out_with", "The same from its receipt until its days are over, with the order"),
         figure("stock_out_without", "The same without an order"),
         Column::required("reason", DataType::Utf8, "Why, in words"),
         Column::optional("model_version", DataType::Utf8, "Model of the forecast that it stands on"),

@@ -123,7 +123,7 @@ impl Order {
         if low > 0 && self.profit(packs) > 0.0 { packs } else { 0 }
     }
 
-    /// How likely demand meets an empty shelf before the receipt, and, with so many packs, until their days are over.
+    /// How likely demand meets an empty shelf before the receipt, and, with so many packs, from then on until their days are over.
     pub(super) fn stock_out(&self, packs: u64) -> (f64, f64) {
         let units = packs as f64 * self.terms.pack;
         let share = |is_out: &dyn Fn(usize) -> bool| {
@@ -131,9 +131,8 @@ impl Order {
         };
         let Outlook { stock, lost, sums, .. } = &self.outlook;
         let before = share(&|path| lost[path] > 0.0);
-        let ever =
-            |path: usize| lost[path] > 0.0 || sums.last().is_some_and(|sum| sum[path] > stock[path] + units);
-        (before, share(&ever))
+        let behind = |path: usize| sums.last().is_some_and(|sum| sum[path] > stock[path] + units);
+        (before, share(&behind))
     }
 
     /// Units that are expected to be asked for before the receipt and not found.
