@@ -36,7 +36,7 @@ trickle: ## three hours of a commit a second by a clock wound by hand, and what 
 	cargo build -q --workspace --all-targets
 	COMMITS=$(or $(COMMITS),10800) HOURS_AGO=$(or $(HOURS_AGO),48) timeout 1800 cargo test --workspace --test trickle -- --nocapture
 
-bench: ## side-by-side runs in release: throughput against peers, recovery, latency, marts (BENCH=throughput|feeds|recovery|latency|recent|marts|all)
+bench: ## side-by-side runs in release: throughput against peers, recovery, latency, marts, a year of orders (BENCH=throughput|feeds|recovery|latency|recent|marts|decisions|all)
 	scripts/setup test
 	env -u RUSTC_WORKSPACE_WRAPPER cargo build -q --release --workspace --bins
 	INTELLICARTEL_BENCH_PYTHON=$$(scripts/python-env benches/python/requirements.txt) scripts/with-services $(CARGO_TARGET_DIR)/release/benches $(or $(BENCH),all)
