@@ -51,7 +51,16 @@ async fn the_tenants_column_and_the_operators_tables_are_hidden() {
         names.join(";")
     };
     let mut visible = of("curated").to_vec();
-    let marts = ["daily_demand", "forecast_accuracy", "forecasts", "item_days", "sales_live", "store_days"];
+    let marts = [
+        "daily_demand",
+        "forecast_accuracy",
+        "forecasts",
+        "item_days",
+        "recommendations",
+        "risk_scores",
+        "sales_live",
+        "store_days",
+    ];
     visible.extend(marts.map(|mart| format!("marts.{mart}")));
     assert_eq!(rows(&engine, "a", tables).await, sorted(visible.clone()));
     visible.extend(of("raw"));
