@@ -135,7 +135,7 @@ pub(crate) fn earliest_positions(
 }
 
 /// The first offset of a partition, and the one behind its last. A partition whose leader is being chosen, as of a topic that was created just now, is asked
-/// again for some seconds.
+/// again for a quarter of a minute.
 pub(crate) fn watermarks(
     consumer: &FeedConsumer,
     topic: &str,
@@ -145,7 +145,7 @@ pub(crate) fn watermarks(
     let policy = ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(50))
         .with_max_delay(Duration::from_secs(2))
-        .with_max_times(7)
+        .with_max_times(12)
         .with_jitter();
     let watermarks = (|| consumer.fetch_watermarks(topic, partition, ASK_TIMEOUT))
         .retry(policy)
