@@ -96,6 +96,9 @@ pub enum OrderStatus {
 }
 
 impl OrderStatus {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Order, Self::OverBudget, Self::Enough, Self::NeedsData];
+
     /// As it is stored.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -188,6 +191,9 @@ pub enum RiskKind {
 }
 
 impl RiskKind {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::StockOut, Self::Overstock, Self::DemandShock, Self::PriceUndercut];
+
     /// As it is stored.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -200,15 +206,13 @@ impl RiskKind {
     }
 }
 
-/// How great a risk is, by its score.
+/// How great risks are, rising.
+pub const RISK_LEVELS: [&str; 4] = ["low", "medium", "high", "critical"];
+
+/// The level of a score from 0 to 1: a quarter each.
 #[must_use]
 pub fn risk_level(score: f64) -> &'static str {
-    match score {
-        score if score >= 0.75 => "critical",
-        score if score >= 0.5 => "high",
-        score if score >= 0.25 => "medium",
-        _ => "low",
-    }
+    RISK_LEVELS[((score * 4.0) as usize).min(3)]
 }
 
 /// A risk of an article in a store.

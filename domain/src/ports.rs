@@ -198,8 +198,9 @@ pub trait Tables: Send + Sync + Debug {
     /// to `days_ahead` behind the last. Days are those of the store.
     async fn daily_series(&self, principal: &Principal, days_ahead: usize) -> Result<SeriesSet>;
 
-    /// The stock of a business with the terms of its articles, and the newest forecasts of them.
-    async fn standing(&self, principal: &Principal) -> Result<Standing>;
+    /// The stock of a business with the terms of its articles, and the newest forecasts of them. Tables that `at` names are read at its versions, so that a standing and
+    /// the series beside it are of one state; others at their newest.
+    async fn standing(&self, principal: &Principal, at: &BTreeMap<String, u64>) -> Result<Standing>;
 }
 
 /// What a run of decisions became.

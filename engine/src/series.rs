@@ -96,8 +96,8 @@ impl Tables for SeriesReader {
         Ok(SeriesSet { series, plans, lake_versions: read.chain(planned_by).collect() })
     }
 
-    async fn standing(&self, principal: &Principal) -> Result<Standing> {
-        self.read_standing(principal).await
+    async fn standing(&self, principal: &Principal, at: &BTreeMap<String, u64>) -> Result<Standing> {
+        self.read_standing(principal, at).await
     }
 }
 

@@ -223,7 +223,9 @@ async fn a_standing_is_what_holds_by_the_last_known_day() {
     }
 
     let reader = SeriesReader::new(&world.engine, Arc::clone(&world.feeder.lake) as _);
-    let standing = reader.standing(&Principal::tenant("t").expect("a name")).await.expect("a standing");
+    let newest = BTreeMap::new();
+    let standing =
+        reader.standing(&Principal::tenant("t").expect("a name"), &newest).await.expect("a standing");
     let [a, b] = standing.items.as_slice() else { panic!("{standing:?}") };
     // Of the stock the newest record, and what was sold behind its instant alone; of terms the newest that tells them.
     assert_eq!((a.on_hand, a.on_order, a.sold_since, b.on_hand, b.on_order), (20.0, 7.0, -1.0, -3.0, 0.0));
@@ -246,6 +248,12 @@ async fn a_standing_is_what_holds_by_the_last_known_day() {
     {
         assert!(standing.lake_versions.contains_key(table), "{:?}", standing.lake_versions);
     }
-    let other = reader.standing(&Principal::tenant("u").expect("a name")).await.expect("a standing");
+    // A table that is named is read as it was.
+    let earlier = BTreeMap::from([("curated.products".to_owned(), 0)]);
+    let before =
+        reader.standing(&Principal::tenant("t").expect("a name"), &earlier).await.expect("a standing");
+    assert_eq!((before.items[0].unit_cost, before.items[0].on_hand), (None, 20.0));
+    assert_eq!(before.lake_versions["curated.products"], 0);
+    let other = reader.standing(&Principal::tenant("u").expect("a name"), &newest).await.expect("a standing");
     assert_eq!((other.items.len(), other.forecasts.len()), (0, 0));
 }

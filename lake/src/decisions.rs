@@ -24,10 +24,7 @@ impl DecisionSink for Lake {
         let write = async |table: tables::TableDefinition, rows| {
             write_run(self.table(&table.qualified_name())?, DECISION_VERSION, version.clone(), rows).await
         };
-        let risks = match risks.is_empty() {
-            true => None,
-            false => Some(write(tables::risk_scores(), risks).await?),
-        };
+        let risks = if risks.is_empty() { None } else { Some(write(tables::risk_scores(), risks).await?) };
         let recommendations = write(tables::recommendations(), recommendations).await?;
         Ok(WrittenDecisions { risks, recommendations })
     }

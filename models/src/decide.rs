@@ -203,7 +203,7 @@ fn articles(set: &SeriesSet, standing: &Standing, policy: &Policy) -> Vec<Articl
         .iter()
         .map(|forecast| ((forecast.store.as_str(), forecast.sku.as_str()), forecast))
         .collect();
-    let scenarios = scenarios(&series, &forecasts);
+    let scenarios = scenarios(set, &standing.forecasts);
     let last_days = last_days(set);
     let of_item = |item: &StockItem| {
         let key = (item.store.as_str(), item.sku.as_str());
@@ -230,23 +230,24 @@ fn last_days(set: &SeriesSet) -> HashMap<&str, NaiveDate> {
     last
 }
 
-/// Those of each horizon, as they were when the forecasts were made.
-fn scenarios(
-    series: &HashMap<(&str, &str), &DailySeries>,
-    forecasts: &HashMap<(&str, &str), &StoredForecast>,
-) -> HashMap<usize, Scenarios> {
-    let mut most_known: HashMap<usize, usize> = HashMap::new();
-    for (key, forecast) in forecasts {
-        let known = series.get(key).map_or(0, |series| known(series, forecast).len());
-        let most = most_known.entry(forecast.days.len()).or_default();
-        *most = (*most).max(known);
+/// Those of each horizon, as they were when the forecasts were made: of all articles that there were then, with a stock or not.
+fn scenarios(set: &SeriesSet, forecasts: &[StoredForecast]) -> HashMap<usize, Scenarios> {
+    let mut origins: HashMap<&str, NaiveDate> = HashMap::new();
+    for forecast in forecasts {
+        let origin = origins.entry(&forecast.store).or_insert(forecast.origin);
+        *origin = (*origin).max(forecast.origin);
     }
-    most_known.into_iter().map(|(horizon, most)| (horizon, Scenarios::new(horizon, most))).collect()
+    let Some(newest) = origins.values().copied().max() else { return HashMap::new() };
+    let origin = |store: &str| origins.get(store).copied().unwrap_or(newest);
+    let known = set.series.iter().map(|series| known(series, origin(&series.key.store)).len());
+    let most_known = known.max().unwrap_or_default();
+    let horizons = forecasts.iter().map(|forecast| forecast.days.len());
+    horizons.map(|horizon| (horizon, Scenarios::new(horizon, most_known))).collect()
 }
 
 /// The days of a series up to a forecast's origin.
-fn known<'a>(series: &'a DailySeries, forecast: &StoredForecast) -> &'a [f64] {
-    let days = usize::try_from((forecast.origin - series.start).num_days() + 1).unwrap_or_default();
+fn known(series: &DailySeries, origin: NaiveDate) -> &[f64] {
+    let days = usize::try_from((origin - series.start).num_days() + 1).unwrap_or_default();
     &series.units[..days.min(series.units.len())]
 }
 
@@ -281,7 +282,7 @@ impl Article {
                     .to_owned();
             return article;
         };
-        let known = known(series, forecast);
+        let known = known(series, forecast.origin);
         let came = &series.units[known.len()..];
         let future = scenarios
             .get(&forecast.days.len())

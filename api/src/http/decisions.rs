@@ -3,7 +3,7 @@
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::response::Response;
-use domain::decision::{OrderStatus, RiskKind};
+use domain::decision::{OrderStatus, RISK_LEVELS, RiskKind};
 use serde::{Deserialize, Serialize};
 
 use super::envelope::Failure;
@@ -11,12 +11,6 @@ use super::paged::{self, Wanted};
 use super::parameters::{Faults, equal, given};
 use super::tenant::Caller;
 use crate::ApiState;
-
-const STATUSES: [OrderStatus; 4] =
-    [OrderStatus::Order, OrderStatus::OverBudget, OrderStatus::Enough, OrderStatus::NeedsData];
-const KINDS: [RiskKind; 4] =
-    [RiskKind::StockOut, RiskKind::Overstock, RiskKind::DemandShock, RiskKind::PriceUndercut];
-const LEVELS: [&str; 4] = ["low", "medium", "high", "critical"];
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -46,7 +40,7 @@ struct Money {
     currency: String,
 }
 
-/// A row of `marts.recommendations`. Figures keep their digits.
+/// A row of `marts.recommendations`, amounts as text.
 #[derive(Debug, Deserialize)]
 struct OrderRow {
     #[serde(flatten)]
@@ -165,7 +159,7 @@ async fn orders(
 ) -> Result<Response, Failure> {
     let Orders { sku, store, status, page, per_page } = given(parameters)?;
     let mut faults = Faults::default();
-    let status = faults.one_of("status", status, &STATUSES.map(OrderStatus::name));
+    let status = faults.one_of("status", status, &OrderStatus::ALL.map(OrderStatus::name));
     let page = faults.page(page, per_page);
     faults.check()?;
     let condition = equal([("sku", sku), ("store", store), ("status", status.map(str::to_owned))]);
@@ -189,8 +183,8 @@ async fn scores(
 ) -> Result<Response, Failure> {
     let Risks { sku, store, risk, level, page, per_page } = given(parameters)?;
     let mut faults = Faults::default();
-    let risk = faults.one_of("risk", risk, &KINDS.map(RiskKind::name));
-    let level = faults.one_of("level", level, &LEVELS);
+    let risk = faults.one_of("risk", risk, &RiskKind::ALL.map(RiskKind::name));
+    let level = faults.one_of("level", level, &RISK_LEVELS);
     let page = faults.page(page, per_page);
     faults.check()?;
     let owned = |word: Option<&str>| word.map(str::to_owned);

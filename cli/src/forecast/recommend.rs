@@ -144,7 +144,7 @@ async fn decide_one(
     policy: Policy,
 ) -> Result<(DecisionRun, WrittenDecisions)> {
     let whose = Principal::Tenant { tenant: tenant.to_owned(), stores: StoreScope::All };
-    let standing = tables.standing(&whose).await?;
+    let standing = tables.standing(&whose, &set.lake_versions).await?;
     let make = move || decide(&set, &standing, &whose, &policy, civil::now());
     let run = tokio::task::spawn_blocking(make).await;
     let run = run.map_err(|error| Error::internal(format!("the decisions did not end: {error}")))??;
@@ -191,7 +191,7 @@ fn summary(run: &DecisionRun, written: WrittenDecisions) -> Value {
         "rows_replaced": written.recommendations.replaced_rows,
         "risk_rows_written": written.risks.map_or(0, |risks| risks.rows),
     });
-    for status in [OrderStatus::Order, OrderStatus::OverBudget, OrderStatus::Enough, OrderStatus::NeedsData] {
+    for status in OrderStatus::ALL {
         summary[status.name()] = count(run, status).into();
     }
     summary

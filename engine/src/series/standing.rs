@@ -21,10 +21,18 @@ const RIVAL_DAYS: u32 = 28;
 type Key = (String, String, String);
 
 impl SeriesReader {
-    pub(super) async fn read_standing(&self, principal: &Principal) -> Result<Standing> {
+    pub(super) async fn read_standing(
+        &self,
+        principal: &Principal,
+        known: &BTreeMap<String, u64>,
+    ) -> Result<Standing> {
         let mut lake_versions = BTreeMap::new();
         for table in [FORECASTS, INVENTORY, PRICES, PRODUCTS, SALES, ITEM_DAYS] {
-            lake_versions.insert(table.to_owned(), self.versions.newest_version(table).await?);
+            let version = match known.get(table) {
+                Some(version) => *version,
+                None => self.versions.newest_version(table).await?,
+            };
+            lake_versions.insert(table.to_owned(), version);
         }
         let at = |table: &str| {
             let (schema, name) = table.split_once('.').unwrap_or_default();

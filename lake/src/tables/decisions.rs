@@ -1,21 +1,17 @@
 //! `marts.recommendations` and `marts.risk_scores`: what is decided by forecasts, a row for each article, or for each of its risks.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use arrow_array::builder::{
-    Date32Builder, Decimal128Builder, Float64Builder, Int64Builder, StringBuilder,
-    TimestampMicrosecondBuilder,
-};
-use arrow_array::types::Date32Type;
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::DataType;
 use chrono::NaiveDate;
-use domain::decision::{DecisionRun, OrderPlan, Recommendation, RiskScore, risk_level};
+use domain::decimal::PRECISION;
+use domain::decision::{DecisionRun, OrderPlan, risk_level};
 use domain::scope::TableScope;
 use domain::table::{Column, arrow_schema, money, quantity, timestamp};
 use domain::{Error, Result, civil};
 
+use super::arrays::{days, decimals, floats, instants, texts, whole};
 use super::{Retention, TableDefinition};
 
 const RECOMMENDATIONS: &str = "What to order, one row for each article in a store with a known stock and run of decisions. An order is decided on the evening of \
@@ -139,28 +135,31 @@ pub(crate) fn recommendation_rows(run: &DecisionRun) -> Result<Vec<(String, Reco
         &run.recommendations,
         |of| of.decided_on,
         |rows| {
-            let plan = |of: &Recommendation| of.plan.clone();
             let figure = |of: fn(&OrderPlan) -> f64| floats(rows, move |row| row.plan.as_ref().map(of));
-            let days = |of: fn(&OrderPlan) -> u32| {
+            let count = |of: fn(&OrderPlan) -> u32| {
                 whole(rows, move |row| row.plan.as_ref().map(|plan| i64::from(of(plan))))
             };
-            let mut columns =
-                about_of(run, rows, |of| (&of.store, &of.sku, of.product_name.as_deref(), of.decided_on));
+            let amount = |(precision, scale): (u8, i8), of: fn(&OrderPlan) -> i128| {
+                decimals(rows, (precision, scale), move |row| row.plan.as_ref().map(of))
+            };
+            let mut columns = Vec::from(about_of(run, rows, |of| {
+                (&of.store, &of.sku, of.product_name.as_deref(), of.decided_on)
+            }));
             columns.extend([
                 instants(rows, |of| of.stock_as_of),
                 texts(rows, |of| Some(of.status.name())),
                 whole(rows, |of| of.rank.map(i64::from)),
-                decimals(rows, quantity(), |of| plan(of).map(|plan| plan.quantity.into()))?,
-                decimals(rows, quantity(), |of| plan(of).map(|plan| plan.wanted.into()))?,
-                decimals(rows, money(), |of| plan(of).map(|plan| plan.unit_cost))?,
-                decimals(rows, DataType::Decimal128(38, 4), |of| plan(of).map(|plan| plan.order_cost))?,
+                amount((PRECISION, 3), |plan| plan.quantity.into())?,
+                amount((PRECISION, 3), |plan| plan.wanted.into())?,
+                amount((PRECISION, 4), |plan| plan.unit_cost)?,
+                amount((38, 4), |plan| plan.order_cost)?,
                 texts(rows, |of| of.plan.as_ref().map(|plan| plan.currency.as_str())),
                 figure(|plan| plan.expected_profit),
                 figure(|plan| plan.marginal_profit),
                 figure(|plan| plan.on_hand),
                 figure(|plan| plan.on_order),
-                days(|plan| plan.lead_time_days),
-                days(|plan| plan.cover_days),
+                count(|plan| plan.lead_time_days),
+                count(|plan| plan.cover_days),
                 figure(|plan| plan.lead_time_demand),
                 figure(|plan| plan.cover_demand),
                 figure(|plan| plan.reorder_point),
@@ -183,14 +182,15 @@ pub(crate) fn risk_rows(run: &DecisionRun) -> Result<Vec<(String, RecordBatch)>>
         &run.risks,
         |of| of.decided_on,
         |rows| {
-            let mut columns =
-                about_of(run, rows, |of| (&of.store, &of.sku, of.product_name.as_deref(), of.decided_on));
+            let mut columns = Vec::from(about_of(run, rows, |of| {
+                (&of.store, &of.sku, of.product_name.as_deref(), of.decided_on)
+            }));
             columns.extend([
                 texts(rows, |of| Some(of.kind.name())),
                 floats(rows, |of| Some(of.score)),
                 texts(rows, |of| Some(risk_level(of.score))),
                 floats(rows, |of| of.at_stake),
-                texts(rows, |of: &RiskScore| of.currency.as_deref()),
+                texts(rows, |of| of.currency.as_deref()),
                 texts(rows, |of| Some(of.reason.as_str())),
             ]);
             columns.extend(made_of(run, rows)?);
@@ -199,10 +199,10 @@ pub(crate) fn risk_rows(run: &DecisionRun) -> Result<Vec<(String, RecordBatch)>>
     )
 }
 
-fn by_month<T>(
-    rows: &[T],
+fn by_month<'a, T>(
+    rows: &'a [T],
     day: impl Fn(&T) -> NaiveDate,
-    batch: impl Fn(&[&T]) -> Result<RecordBatch>,
+    batch: impl Fn(&[&'a T]) -> Result<RecordBatch>,
 ) -> Result<Vec<(String, RecordBatch)>> {
     let mut months: BTreeMap<String, Vec<&T>> = BTreeMap::new();
     for row in rows {
@@ -217,18 +217,16 @@ fn batch(table: &TableDefinition, columns: Vec<ArrayRef>) -> Result<RecordBatch>
 }
 
 fn about_of<'a, T>(
-    run: &DecisionRun,
+    run: &'a DecisionRun,
     rows: &[&'a T],
     of: impl Fn(&'a T) -> (&'a String, &'a String, Option<&'a str>, NaiveDate),
-) -> Vec<ArrayRef> {
-    let mut days = Date32Builder::new();
-    rows.iter().for_each(|row| days.append_value(Date32Type::from_naive_date(of(row).3)));
-    vec![
-        the_same(rows.len(), &run.tenant),
-        texts(rows, |row| Some(of(row).0.as_str())),
-        texts(rows, |row| Some(of(row).1.as_str())),
+) -> [ArrayRef; 5] {
+    [
+        texts(rows, |_| Some(&run.tenant)),
+        texts(rows, |row| Some(of(row).0)),
+        texts(rows, |row| Some(of(row).1)),
         texts(rows, |row| of(row).2),
-        Arc::new(days.finish()),
+        days(rows, |row| of(row).3),
     ]
 }
 
@@ -236,49 +234,8 @@ fn made_of<T>(run: &DecisionRun, rows: &[&T]) -> Result<[ArrayRef; 3]> {
     let versions = serde_json::to_string(&run.lake_versions)
         .map_err(|error| Error::internal(format!("versions of decisions: {error}")))?;
     Ok([
-        the_same(rows.len(), &run.decision_version),
-        the_same(rows.len(), &versions),
+        texts(rows, |_| Some(&run.decision_version)),
+        texts(rows, |_| Some(&versions)),
         instants(rows, |_| run.created_at),
     ])
-}
-
-fn the_same(rows: usize, text: &str) -> ArrayRef {
-    let mut builder = StringBuilder::new();
-    (0..rows).for_each(|_| builder.append_value(text));
-    Arc::new(builder.finish())
-}
-
-fn texts<'a, T>(rows: &[&'a T], of: impl Fn(&'a T) -> Option<&'a str>) -> ArrayRef {
-    let mut builder = StringBuilder::new();
-    rows.iter().for_each(|row| builder.append_option(of(row)));
-    Arc::new(builder.finish())
-}
-
-fn floats<T>(rows: &[&T], of: impl Fn(&T) -> Option<f64>) -> ArrayRef {
-    let mut builder = Float64Builder::new();
-    rows.iter().for_each(|row| builder.append_option(of(row)));
-    Arc::new(builder.finish())
-}
-
-fn whole<T>(rows: &[&T], of: impl Fn(&T) -> Option<i64>) -> ArrayRef {
-    let mut builder = Int64Builder::new();
-    rows.iter().for_each(|row| builder.append_option(of(row)));
-    Arc::new(builder.finish())
-}
-
-fn instants<T>(rows: &[&T], of: impl Fn(&T) -> civil::Micros) -> ArrayRef {
-    let mut builder = TimestampMicrosecondBuilder::new();
-    rows.iter().for_each(|row| builder.append_value(of(row)));
-    Arc::new(builder.finish().with_timezone("UTC"))
-}
-
-fn decimals<T>(rows: &[&T], data_type: DataType, of: impl Fn(&T) -> Option<i128>) -> Result<ArrayRef> {
-    let mut builder = Decimal128Builder::new().with_data_type(data_type.clone());
-    rows.iter().for_each(|row| builder.append_option(of(row)));
-    let array = builder.finish();
-    let DataType::Decimal128(precision, _) = data_type else { return Ok(Arc::new(array)) };
-    array
-        .validate_decimal_precision(precision)
-        .map_err(|error| Error::invalid(format!("an order that is too large: {error}")))?;
-    Ok(Arc::new(array))
 }

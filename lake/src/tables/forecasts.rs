@@ -1,20 +1,15 @@
 //! `marts.forecasts`: quantile forecasts, a row for each series and day.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use arrow_array::builder::{
-    Date32Builder, Float64Builder, Int64Builder, StringBuilder, TimestampMicrosecondBuilder,
-};
-use arrow_array::types::Date32Type;
-use arrow_array::{ArrayRef, RecordBatch};
+use arrow_array::RecordBatch;
 use arrow_schema::DataType;
-use chrono::NaiveDate;
 use domain::forecast::{DayForecast, ForecastRun, QUANTILE_COLUMNS, SeriesForecast};
 use domain::scope::TableScope;
 use domain::table::{Column, arrow_schema, timestamp};
 use domain::{Error, Result, civil};
 
+use super::arrays::{days, floats, instants, texts, whole};
 use super::{Retention, TableDefinition};
 
 const COMMENT: &str = "Forecasts of daily demand, one row for each subject and day, with calibrated quantiles, the model's version and the \
@@ -106,62 +101,37 @@ pub(crate) fn rows(run: &ForecastRun) -> Result<Vec<(String, RecordBatch)>> {
 }
 
 fn batch(run: &ForecastRun, of_series: &[&SeriesForecast]) -> Result<RecordBatch> {
-    let rows = || of_series.iter().flat_map(|forecast| forecast.days.iter().map(move |day| (*forecast, day)));
+    let rows: Vec<(&SeriesForecast, &DayForecast)> =
+        of_series.iter().flat_map(|forecast| forecast.days.iter().map(move |day| (*forecast, day))).collect();
     let failed = |error: &dyn std::fmt::Display| Error::internal(format!("rows of forecasts: {error}"));
     let versions = serde_json::to_string(&run.lake_versions).map_err(|error| failed(&error))?;
-    let texts = |of: &dyn for<'a> Fn(&'a SeriesForecast) -> Option<&'a str>| -> ArrayRef {
-        let mut builder = StringBuilder::new();
-        rows().for_each(|(forecast, _)| builder.append_option(of(forecast)));
-        Arc::new(builder.finish())
-    };
-    let the_same = |text: &str| -> ArrayRef {
-        let mut builder = StringBuilder::new();
-        rows().for_each(|_| builder.append_value(text));
-        Arc::new(builder.finish())
-    };
-    let floats = |of: &dyn Fn(&SeriesForecast, &DayForecast) -> Option<f64>| -> ArrayRef {
-        let mut builder = Float64Builder::new();
-        rows().for_each(|(forecast, day)| builder.append_option(of(forecast, day)));
-        Arc::new(builder.finish())
-    };
-    let dates = |of: &dyn Fn(&SeriesForecast, &DayForecast) -> NaiveDate| -> ArrayRef {
-        let mut builder = Date32Builder::new();
-        rows()
-            .for_each(|(forecast, day)| builder.append_value(Date32Type::from_naive_date(of(forecast, day))));
-        Arc::new(builder.finish())
-    };
-    let mut counts = Int64Builder::new();
-    rows().for_each(|(forecast, _)| {
-        counts.append_value(i64::try_from(forecast.backtest.n).unwrap_or(i64::MAX))
-    });
-    let mut created = TimestampMicrosecondBuilder::new();
-    rows().for_each(|_| created.append_value(run.created_at));
+    let of_day = |of: &dyn Fn(&DayForecast) -> f64| floats(&rows, |(_, day)| Some(of(day)));
     let mut arrays = vec![
-        texts(&|forecast| Some(&forecast.tenant)),
-        texts(&|forecast| Some(forecast.subject.level())),
-        texts(&|forecast| forecast.subject.store()),
-        texts(&|forecast| forecast.subject.category()),
-        texts(&|forecast| forecast.subject.sku()),
-        texts(&|forecast| forecast.product_name.as_deref()),
-        the_same("units"),
-        dates(&|_, day| day.date),
-        dates(&|forecast, _| forecast.origin),
-        floats(&|_, day| Some(day.mean)),
+        texts(&rows, |(forecast, _)| Some(&forecast.tenant)),
+        texts(&rows, |(forecast, _)| Some(forecast.subject.level())),
+        texts(&rows, |(forecast, _)| forecast.subject.store()),
+        texts(&rows, |(forecast, _)| forecast.subject.category()),
+        texts(&rows, |(forecast, _)| forecast.subject.sku()),
+        texts(&rows, |(forecast, _)| forecast.product_name.as_deref()),
+        texts(&rows, |_| Some("units")),
+        days(&rows, |(_, day)| day.date),
+        days(&rows, |(forecast, _)| forecast.origin),
+        of_day(&|day| day.mean),
     ];
-    arrays.extend((0..QUANTILE_COLUMNS.len()).map(|at| floats(&|_, day| Some(day.quantiles[at]))));
+    arrays.extend((0..QUANTILE_COLUMNS.len()).map(|at| of_day(&|day| day.quantiles[at])));
     arrays.extend([
-        floats(&|_, day| Some(day.total.mean)),
-        floats(&|_, day| Some(day.total.median)),
-        floats(&|_, day| Some(day.total.q900)),
-        floats(&|_, day| Some(day.total.q975)),
-        the_same(&run.model_version),
-        the_same(&versions),
-        floats(&|forecast, _| forecast.backtest.wape),
-        floats(&|forecast, _| forecast.backtest.naive_wape),
-        floats(&|forecast, _| forecast.backtest.coverage_80),
-        Arc::new(counts.finish()),
-        texts(&|forecast| forecast.fallback.as_deref()),
-        Arc::new(created.finish().with_timezone("UTC")),
+        of_day(&|day| day.total.mean),
+        of_day(&|day| day.total.median),
+        of_day(&|day| day.total.q900),
+        of_day(&|day| day.total.q975),
+        texts(&rows, |_| Some(&run.model_version)),
+        texts(&rows, |_| Some(&versions)),
+        floats(&rows, |(forecast, _)| forecast.backtest.wape),
+        floats(&rows, |(forecast, _)| forecast.backtest.naive_wape),
+        floats(&rows, |(forecast, _)| forecast.backtest.coverage_80),
+        whole(&rows, |(forecast, _)| Some(i64::try_from(forecast.backtest.n).unwrap_or(i64::MAX))),
+        texts(&rows, |(forecast, _)| forecast.fallback.as_deref()),
+        instants(&rows, |_| run.created_at),
     ]);
     RecordBatch::try_new(arrow_schema(&forecasts().columns), arrays).map_err(|error| failed(&error))
 }

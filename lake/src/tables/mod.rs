@@ -1,5 +1,6 @@
 //! The tables of the lake: a file for each kind, and a line in [`all`].
 
+mod arrays;
 mod curated;
 mod dead_letters;
 mod decisions;

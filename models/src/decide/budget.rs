@@ -60,10 +60,13 @@ pub(super) fn allot(orders: &[Vec<Step>], budget: f64) -> Result<Vec<usize>> {
     let spent: f64 = runs[..near.start].iter().map(|run| run.cost).sum();
     let chosen = solved(orders, &settled, &most, budget - spent)?;
     let greedy = greedy(orders, &settled, &most, budget - spent);
-    let profit = |taken: &[usize]| -> f64 {
-        orders.iter().zip(taken).flat_map(|(steps, taken)| &steps[..*taken]).map(|step| step.profit).sum()
+    let total = |taken: &[usize], of: fn(&Step) -> f64| -> f64 {
+        orders.iter().zip(taken).flat_map(|(steps, taken)| &steps[..*taken]).map(of).sum()
     };
-    Ok(if profit(&chosen) >= profit(&greedy) { chosen } else { greedy })
+    let profit = |taken: &[usize]| total(taken, |step| step.profit);
+    // What the solver takes for whole and for within the budget is so but for its tolerance.
+    let is_paid = total(&chosen, |step| step.cost) <= budget;
+    Ok(if is_paid && profit(&chosen) >= profit(&greedy) { chosen } else { greedy })
 }
 
 /// The steps of an order in runs that earn ever less for their cost.

@@ -1,8 +1,10 @@
 use domain::decision::{RiskKind, RivalPrice};
-use domain::forecast::{QUANTILES_PER_MILLE, SeriesKey};
+use domain::forecast::{QUANTILES_PER_MILLE, SeriesForecast, SeriesKey};
 use proptest::prelude::*;
 
 use super::*;
+use crate::forecast::paths::{quantiles, seed_of, spread};
+use crate::forecast::{ForecastConfig, Learning, forecast};
 
 const DAYS: usize = 200;
 const HORIZON: usize = 28;
@@ -99,6 +101,45 @@ fn an_article_that_runs_low_is_ordered_in_packs_until_the_next_order_can_come() 
         "{stock_out:?}"
     );
     assert_eq!(decided_on(&set, &standing, &Policy::default()), run);
+}
+
+/// Totals of a stored forecast are quantiles of sums of its paths: only the same paths have the same ones.
+#[test]
+fn paths_are_those_that_the_forecast_was_made_of() {
+    let (mut long, ..) = article("long", 0);
+    let (mut short, ..) = article("short", 0);
+    for (at, units) in long.units.iter_mut().chain(&mut short.units).enumerate() {
+        *units = ((at * at) % 17) as f64;
+    }
+    short.units.drain(..80);
+    short.start = short.start + Days::new(80);
+    let mut set = SeriesSet { series: vec![long, short], ..SeriesSet::default() };
+    let least = Learning { rows: 1_000, trees: 3, tree_rate: 0.3, steps: 3 };
+    let config = ForecastConfig { horizon_days: 14, learning: least };
+    let made = forecast(&set, &tenant(), config, &|_| ()).expect("forecasts");
+    let is_short = |of: &&SeriesForecast| of.subject.sku() == Some("short");
+    let of = made.forecasts.iter().find(is_short).expect("a forecast");
+    // Three days have come since, and of the longest article no stock is known.
+    set.series.iter_mut().for_each(|series| series.units.extend([3.0; 3]));
+    let days = of.days.iter().map(|day| (day.mean, day.quantiles)).collect();
+    let stored = StoredForecast {
+        store: "s".to_owned(),
+        sku: "short".to_owned(),
+        origin: of.origin,
+        model_version: made.model_version.clone(),
+        days,
+    };
+    let scenarios = &scenarios(&set, std::slice::from_ref(&stored))[&14];
+    let known = known(&set.series[1], stored.origin);
+    let most = crate::forecast::CAP_FACTOR * 16.0;
+    let spreads = stored.days.iter().map(|(mean, quantiles)| spread(quantiles, *mean, most));
+    let paths = scenarios.paths(known, seed_of("s", "short"), spreads);
+    for (ahead, day) in of.days.iter().enumerate() {
+        let sums = std::array::from_fn(|path| paths[..=ahead].iter().map(|day| f64::from(day[path])).sum());
+        let expected = [day.total.median, day.total.q900, day.total.q975];
+        let found = quantiles(&sums, [500, 900, 975]);
+        assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-3), "{found:?} {expected:?}");
+    }
 }
 
 #[test]
