@@ -170,5 +170,8 @@ fn what_is_missing_is_named() {
     usage(&["--budget", "500", "--tenant", "gift-uk"], &["--budget", "500 GBP"]);
     usage(&["--budget", "500 GBP"], &["--tenant"]);
     usage(&["--budget", "5.00001 GBP", "--tenant", "gift-uk"], &["5.00001"]);
+    usage(&["--budget=-5 GBP", "--tenant", "gift-uk"], &["--budget", "500 GBP"]);
     usage(&["--review-days", "0"], &["--review-days"]);
+    usage(&["--holding-rate", "-1"], &["--holding-rate", "0 or more"]);
+    usage(&["--order-cost", "NaN"], &["--order-cost", "0 or more"]);
 }

@@ -35,10 +35,10 @@ pub(super) struct Recommend {
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=90))]
     review_days: u32,
     /// What a unit in stock costs in a year, as a share of its cost.
-    #[arg(long, default_value_t = 0.25)]
+    #[arg(long, default_value_t = 0.25, value_parser = from_zero, allow_negative_numbers = true)]
     holding_rate: f64,
     /// What an order of an article costs for itself, in its currency.
-    #[arg(long, default_value_t = 0.0)]
+    #[arg(long, default_value_t = 0.0, value_parser = from_zero, allow_negative_numbers = true)]
     order_cost: f64,
     /// Days from an order to its receipt, where neither `inventory` nor `products` tells.
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(0..=365))]
@@ -51,14 +51,19 @@ pub(super) struct Recommend {
 }
 
 fn budget(text: &str) -> std::result::Result<Budget, String> {
-    let expected = "expected an amount and a currency, like \"500 GBP\"";
+    let expected = "expected an amount with at most four decimals and a currency, like \"500 GBP\"";
     let (amount, currency) = text.trim().split_once(' ').ok_or(expected)?;
-    let amount = decimal::parse(amount, 4).map_err(|error| format!("`{amount}` {error}: {expected}"))?;
+    let amount = decimal::parse(amount, 4).map_err(|_| expected)?;
     let is_code = currency.len() == 3 && currency.bytes().all(|byte| byte.is_ascii_uppercase());
     if !is_code || amount < 0 {
         return Err(expected.to_owned());
     }
     Ok(Budget { amount, currency: currency.to_owned() })
+}
+
+fn from_zero(text: &str) -> std::result::Result<f64, String> {
+    let number = text.parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0);
+    number.ok_or_else(|| "expected a number of 0 or more, like 0.25".to_owned())
 }
 
 impl Recommend {
