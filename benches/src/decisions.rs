@@ -12,7 +12,7 @@ use domain::decision::{Standing, StockItem, StoredForecast};
 use domain::forecast::{DailySeries, QUANTILES_PER_MILLE, SeriesForecast, SeriesKey, SeriesSet};
 use domain::principal::Principal;
 use models::decide::{Policy, decide};
-use models::forecast::{ForecastConfig, Learning, forecast};
+use models::forecast::{Before, ForecastConfig, Learning, forecast};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rand_distr::{Distribution, Gamma, LogNormal, Poisson};
@@ -133,8 +133,9 @@ fn whose() -> Principal {
 }
 
 fn forecasts(articles: &[Article], known: usize) -> Vec<StoredForecast> {
-    let config = ForecastConfig { horizon_days: HORIZON_DAYS, learning: Learning::QUICK };
-    let made = forecast(&series(articles, known), &whose(), config, &|_| ()).expect("forecasts");
+    let config = ForecastConfig { horizon_days: HORIZON_DAYS, learning: Learning::QUICK, search: false };
+    let made =
+        forecast(&series(articles, known), &whose(), config, &Before::default(), &|_| ()).expect("forecasts");
     let stored = |of: SeriesForecast| {
         let sku = of.subject.sku()?.to_owned();
         let days = of.days.iter().map(|day| (day.mean, day.quantiles)).collect();

@@ -17,6 +17,7 @@ use lake::{Lake, LakeOptions};
 use models::forecast::{
     Counts, ForecastConfig, Forecasts, Learning, Published, Stage, Timings, by_tenant, forecast, publish,
 };
+use models::registry::before;
 use serde::Serialize;
 
 use crate::config::Config;
@@ -31,7 +32,7 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Brings the daily marts up to date, and forecasts every article of every store, its categories, the store and the business from them into
-    /// marts.forecasts. Run again on the same sales, it leaves the same rows.
+    /// marts.forecasts, where they are served unless something speaks against it. Run again on the same sales, it leaves the same rows.
     Run {
         /// Days ahead.
         #[arg(long, default_value_t = 28, value_parser = clap::value_parser!(u16).range(1..=365))]
@@ -42,6 +43,9 @@ enum Action {
         /// Learns from fewer rows in fewer steps: less accurate, in a fraction of the time.
         #[arg(long)]
         quick: bool,
+        /// Lets new weights and calibration challenge those of the model that is served, even if these are younger than four weeks.
+        #[arg(long)]
+        search: bool,
         /// How the summary is written.
         #[arg(long, value_enum, default_value = "table")]
         output: Form,
@@ -71,6 +75,10 @@ struct Summary {
     first_origin: String,
     last_origin: String,
     model_version: String,
+    parent: Option<String>,
+    selection: String,
+    is_served: bool,
+    reason: String,
     manifest: String,
     wape: Option<f64>,
     naive_wape: Option<f64>,
@@ -85,7 +93,7 @@ struct Summary {
 
 /// Forecasts every business 28 days ahead by models that learn quickly, and prints the summary as a table.
 pub(crate) async fn run_for_all(config: &Config) -> Result<()> {
-    let action = Action::Run { horizon: 28, tenant: None, quick: true, output: Form::Table };
+    let action = Action::Run { horizon: 28, tenant: None, quick: true, search: false, output: Form::Table };
     run(config, Args { action }).await
 }
 
@@ -95,8 +103,8 @@ pub(crate) async fn recommend_for_all(config: &Config) -> Result<()> {
 }
 
 pub(crate) async fn run(config: &Config, args: Args) -> Result<()> {
-    let (horizon, tenant, quick, output) = match args.action {
-        Action::Run { horizon, tenant, quick, output } => (horizon, tenant, quick, output),
+    let (horizon, tenant, quick, search, output) = match args.action {
+        Action::Run { horizon, tenant, quick, search, output } => (horizon, tenant, quick, search, output),
         Action::Recommend(args) => {
             return recommend::run(config, args, bar("refreshing the daily marts")).await;
         }
@@ -108,7 +116,7 @@ pub(crate) async fn run(config: &Config, args: Args) -> Result<()> {
     };
     let bar = bar("refreshing the daily marts");
     let learning = if quick { Learning::QUICK } else { Learning::FULL };
-    let chosen = ForecastConfig { horizon_days: usize::from(horizon), learning };
+    let chosen = ForecastConfig { horizon_days: usize::from(horizon), learning, search };
     let summaries = run_all(config, &principal, chosen, &bar).await;
     bar.finish_and_clear();
     print(&summaries?, output)
@@ -174,21 +182,24 @@ async fn run_one(
 ) -> Result<Summary> {
     let shown = bar.clone();
     let begun = Instant::now();
+    let before = before(&tenant, &set.lake_versions, config, lake, lake).await?;
     let make = move || {
         let show = |stage: Stage| {
             shown.set_message(format!("{tenant}: {}", stage.name()));
             shown.inc(1);
         };
         let whose = Principal::Tenant { tenant: tenant.clone(), stores: StoreScope::All };
-        forecast(&set, &whose, config, &show)
+        forecast(&set, &whose, config, &before, &show)
     };
     let made = tokio::task::spawn_blocking(make).await;
     let made = made.map_err(|error| Error::internal(format!("the forecast did not end: {error}")))??;
     let timings = Timings { read_ms, forecast_ms: millis(begun) };
     bar.set_message(format!("writing {}", made.tenant));
     let mut summary = Summary::of(&made, config);
-    let Published { manifest, written } = publish(made, timings, lake, lake).await?;
+    let Published { manifest, written, verdict } = publish(made, timings, lake, lake, lake).await?;
     summary.manifest = manifest;
+    summary.is_served = verdict.is_served;
+    summary.reason = verdict.reason;
     summary.rows_written = written.rows;
     summary.rows_replaced = written.replaced_rows;
     summary.table_version = written.version;
@@ -209,6 +220,10 @@ impl Summary {
             first_origin: origin(|(first, _)| first),
             last_origin: origin(|(_, last)| last),
             model_version: made.model_version.clone(),
+            parent: made.parent.clone(),
+            selection: made.way.describe(made.selection.as_ref()),
+            is_served: false,
+            reason: String::new(),
             manifest: String::new(),
             wape: made.backtest.wape,
             naive_wape: made.backtest.naive_wape,
@@ -241,6 +256,8 @@ impl Summary {
             ("origin", origin),
             ("horizon", format!("{} days", self.horizon_days)),
             ("model version", self.model_version.clone()),
+            ("  weights and calibration", self.selection.clone()),
+            ("  served", if self.is_served { "yes".to_owned() } else { format!("no: {}", self.reason) }),
             ("WAPE of past forecasts", figure(self.wape)),
             ("WAPE of the seasonal naive", figure(self.naive_wape)),
             ("coverage of the 80 % interval", figure(self.coverage_80)),

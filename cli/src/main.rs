@@ -9,6 +9,7 @@ mod ingest;
 mod lake;
 mod marts;
 mod produce;
+mod registry;
 mod report;
 mod serve;
 mod sql;
@@ -69,6 +70,9 @@ enum Command {
     Marts(marts::Action),
     /// Forecasts demand.
     Forecast(forecast::Args),
+    /// Shows the models that forecasts were made by, and says which of them is served, as the platform operator.
+    #[command(subcommand)]
+    Models(registry::Action),
     /// Serves HTTP over the lake, reads feeds into it and keeps it in shape: all in one process, or each in one of its own.
     Serve(serve::Args),
     /// Shows how feeds and tables are, and what needs a hand; exit status 3 says that something does.
@@ -165,6 +169,7 @@ async fn run(cli: Cli) -> domain::Result<ExitCode> {
         Command::Dlq(action) => return dlq::run(&config, action).await,
         Command::Marts(action) => marts::run(&config, action).await?,
         Command::Forecast(args) => forecast::run(&config, args).await?,
+        Command::Models(action) => registry::run(&config, action).await?,
         Command::Serve(args) => serve::run(&config, &args).await?,
         Command::Status(output) => return status::run(&config, output).await,
         Command::Config { .. } => config.print()?,

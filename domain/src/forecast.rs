@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use arrow_schema::DataType;
 use chrono::{Days, NaiveDate};
 
 use crate::civil::Micros;
+use crate::table::{Column, timestamp};
 
 /// The probabilities of the stored quantiles in per mille, rising: `q025, q100, q200 ... q900, q975`.
 pub const QUANTILES_PER_MILLE: [u16; 11] = [25, 100, 200, 300, 400, 500, 600, 700, 800, 900, 975];
@@ -238,6 +240,65 @@ pub struct ForecastRun {
     pub created_at: Micros,
     /// The forecasts, each subject of a business once.
     pub forecasts: Vec<SeriesForecast>,
+}
+
+/// The columns of `marts.forecasts`.
+#[must_use]
+pub fn columns() -> Vec<Column> {
+    let quantile =
+        |name| Column::required(name, DataType::Float64, "Quantile of net units; the digits are per mille");
+    let mut columns = vec![
+        Column::required("tenant", DataType::Utf8, "Business that the row belongs to"),
+        Column::required("level", DataType::Utf8, "What is forecast: sku, category, store or business"),
+        Column::optional("store", DataType::Utf8, "Store, at the levels sku, category and store"),
+        Column::optional("category", DataType::Utf8, "Category, at the level category"),
+        Column::optional("sku", DataType::Utf8, "Article, at the level sku"),
+        Column::optional("product_name", DataType::Utf8, "Newest name of the article"),
+        Column::required("unit", DataType::Utf8, "What the figures count"),
+        Column::required("forecast_date", DataType::Date32, "Day that is forecast"),
+        Column::required("origin", DataType::Date32, "Last day whose sales were known"),
+        Column::required("mean", DataType::Float64, "Expected net units: sold less returned"),
+    ];
+    columns.extend(QUANTILE_COLUMNS.into_iter().map(quantile));
+    let total = |name, comment| Column::required(name, DataType::Float64, comment);
+    columns.extend([
+        total("total_mean", "Expected net units of all days behind origin up to and with this one"),
+        total(
+            "total_q500",
+            "Median of the same: of a delivery that comes the day after, what is needed until then",
+        ),
+        total("total_q900", "What it stays below in nine cases of ten"),
+        total("total_q975", "What it stays below in thirty-nine cases of forty"),
+        Column::required(
+            "model_version",
+            DataType::Utf8,
+            "Hash over all that shaped the model; its manifest lies under it in ml-models/forecasting",
+        ),
+        Column::required(
+            "lake_versions",
+            DataType::Utf8,
+            "Versions of the tables that were read, as a JSON object",
+        ),
+        Column::optional(
+            "backtest_wape",
+            DataType::Float64,
+            "Absolute error / absolute actuals at past origins",
+        ),
+        Column::optional("naive_wape", DataType::Float64, "The same of the seasonal-naive forecast"),
+        Column::optional(
+            "coverage_80",
+            DataType::Float64,
+            "Measured share of actuals inside the 80 % interval at past origins",
+        ),
+        Column::required("backtest_n", DataType::Int64, "Forecast days that the measures stand on"),
+        Column::optional(
+            "fallback",
+            DataType::Utf8,
+            "Why the series did not get the model proper, and what it got",
+        ),
+        Column::required("created_at", timestamp(), "When the forecast was made"),
+    ]);
+    columns
 }
 
 #[cfg(test)]

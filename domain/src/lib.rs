@@ -19,6 +19,7 @@ pub mod marts;
 pub mod ports;
 pub mod position;
 pub mod principal;
+pub mod registry;
 pub mod replay;
 pub mod scope;
 pub mod table;

@@ -20,6 +20,7 @@ use crate::ids::Pipeline;
 use crate::marts::{DaySet, Mart};
 use crate::position::{LogIdentity, PartitionRange, TopicState};
 use crate::principal::Principal;
+use crate::registry::{ModelEvent, ModelHistory};
 use crate::replay::{Landed, LetterEntry, LetterFilter, StoredLetter};
 use crate::scope::TableScope;
 use crate::table::Description;
@@ -191,6 +192,20 @@ pub trait ForecastSink: Send + Sync + Debug {
     async fn write_forecasts(&self, run: ForecastRun) -> Result<WrittenRows>;
 }
 
+/// Which models were made for businesses, and which of them are served. Events are added, never changed.
+#[async_trait]
+pub trait ModelRegistry: Send + Sync + Debug {
+    /// What happened to the models of a business, or of all of them.
+    async fn model_history(&self, tenant: Option<&str>) -> Result<ModelHistory>;
+
+    /// Adds an event, whose number is the one behind the last.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Conflict`] when another event has that number by now: look at the history again. [`crate::ErrorKind::Unavailable`] when the store could
+    /// not be asked to the end: the history tells what came of it.
+    async fn add_model_event(&self, event: &ModelEvent) -> Result<()>;
+}
+
 /// Long series out of the lake.
 #[async_trait]
 pub trait Tables: Send + Sync + Debug {
@@ -198,7 +213,7 @@ pub trait Tables: Send + Sync + Debug {
     /// to `days_ahead` behind the last. Days are those of the store.
     async fn daily_series(&self, principal: &Principal, days_ahead: usize) -> Result<SeriesSet>;
 
-    /// The stock of a business with the terms of its articles, and the newest forecasts of them. Tables that `at` names are read at its versions, so that a standing and
+    /// The stock of a business with the terms of its articles, and the forecasts of them that are served. Tables that `at` names are read at its versions, so that a standing and
     /// the series beside it are of one state; others at their newest.
     async fn standing(&self, principal: &Principal, at: &BTreeMap<String, u64>) -> Result<Standing>;
 }

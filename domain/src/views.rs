@@ -14,6 +14,8 @@ pub enum View {
     SalesLive,
     /// `marts.forecast_accuracy`.
     ForecastAccuracy,
+    /// `marts.served_forecasts`.
+    ServedForecasts,
 }
 
 const DAILY_DEMAND: &str = "Demand for each article in each store and business day, from the article's first sale there to the store's last business day, with 0 \
@@ -26,9 +28,12 @@ has zeros.";
 const FORECAST_ACCURACY: &str = "How good forecasts were, by what came since: a row for each subject, origin and model of marts.forecasts of which a day has come. The naive \
 forecast is that of the last known week again; value_added is what a forecast was better by. Categories are those that articles have now.";
 
+const SERVED_FORECASTS: &str = "The forecasts that are served: those rows of marts.forecasts whose model version was promoted last for their business, and not rolled back.";
+
 impl View {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::DailyDemand, Self::SalesLive, Self::ForecastAccuracy];
+    pub const ALL: [Self; 4] =
+        [Self::DailyDemand, Self::SalesLive, Self::ForecastAccuracy, Self::ServedForecasts];
 
     /// Its name in SQL.
     #[must_use]
@@ -37,6 +42,7 @@ impl View {
             Self::DailyDemand => "marts.daily_demand",
             Self::SalesLive => "marts.sales_live",
             Self::ForecastAccuracy => "marts.forecast_accuracy",
+            Self::ServedForecasts => "marts.served_forecasts",
         }
     }
 
@@ -47,6 +53,7 @@ impl View {
             Self::DailyDemand => (DAILY_DEMAND, daily_demand()),
             Self::SalesLive => (SALES_LIVE, sales_live()),
             Self::ForecastAccuracy => (FORECAST_ACCURACY, forecast_accuracy()),
+            Self::ServedForecasts => (SERVED_FORECASTS, crate::forecast::columns()),
         };
         Description { comment: comment.to_owned(), columns }
     }

@@ -1,4 +1,4 @@
-//! Tables that are questions: `marts.daily_demand`, `marts.sales_live` and `marts.forecast_accuracy`; what they show stands in [`domain::views`].
+//! Tables that are questions: `marts.daily_demand`, `marts.sales_live`, `marts.forecast_accuracy` and `marts.served_forecasts`; what they show stands in [`domain::views`].
 //!
 //! A view is planned over the tables as its caller sees them, so that it shows what they show, and reads the versions that the rest of the query reads.
 
@@ -27,7 +27,7 @@ pub(crate) struct SqlView {
 }
 
 /// All views. In their text, `{t}` stands for `tenant` where the caller sees that column, and for a constant where it does not.
-pub(crate) static VIEWS: [SqlView; 3] = [DAILY_DEMAND, SALES_LIVE, FORECAST_ACCURACY];
+pub(crate) static VIEWS: [SqlView; 4] = [DAILY_DEMAND, SALES_LIVE, FORECAST_ACCURACY, SERVED_FORECASTS];
 
 const DAILY_DEMAND: SqlView = SqlView {
     view: View::DailyDemand,
@@ -108,6 +108,15 @@ sums AS (SELECT {t}level, store, category, sku, origin, model_version, count(*) 
 SELECT {t}level, store, category, sku, origin, model_version, days, units, forecast_units, off / whole AS wape, naive_off / whole AS naive_wape,
        (naive_off - off) / whole AS value_added, (forecast_units - units) / nullif(units, 0) AS bias, coverage_80, coverage_95
 FROM sums",
+};
+
+/// An event's row is written behind the forecasts of its version: where it is seen, they are.
+const SERVED_FORECASTS: SqlView = SqlView {
+    view: View::ServedForecasts,
+    tables: &["marts.forecasts", "ops.model_versions"],
+    sql: "\
+WITH said AS (SELECT {t}last_value(served_version ORDER BY number) AS served_version FROM ops.model_versions GROUP BY {t}1 + 0)
+SELECT s.* EXCLUDE (period) FROM said AS n JOIN marts.forecasts AS s ON {n.t = s.t}n.served_version = s.model_version",
 };
 
 impl SqlView {

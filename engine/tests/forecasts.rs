@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use chrono::{Days, NaiveDate};
 use domain::forecast::{Backtest, DayForecast, ForecastRun, SeriesForecast, Subject, Total};
-use domain::ports::{ForecastSink as _, Tables as _};
+use domain::ports::{ForecastSink as _, ModelRegistry as _, Tables as _};
+use domain::registry::{ModelAction, ModelEvent};
 use domain::{Feed, Principal, civil};
 use engine::series::SeriesReader;
 use serde_json::{Value, json};
@@ -162,6 +163,23 @@ async fn forecasts_of_every_level_are_held_against_what_came() {
     assert_eq!(of_one_store, "0", "nobody sees another store's, nor the whole");
 }
 
+/// Says that a version, told by its digit, is served.
+async fn serve(world: &World, number: i64, tenant: &str, digit: &str) {
+    let event = ModelEvent {
+        number,
+        tenant: tenant.to_owned(),
+        at: 7,
+        action: ModelAction::Promoted,
+        model_version: digit.repeat(64),
+        served_version: Some(digit.repeat(64)),
+        reason: "the last".to_owned(),
+        parent: None,
+        origin: Some(day("2014-01-10")),
+        backtest: Backtest { wape: Some(0.5), ..Backtest::default() },
+    };
+    world.feeder.lake.add_model_event(&event).await.expect("it is added");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_standing_is_what_holds_by_the_last_known_day() {
     let mut world = World::new().await;
@@ -221,6 +239,10 @@ async fn a_standing_is_what_holds_by_the_last_known_day() {
     for run in [run("1", "2014-01-10", 1), run("2", "2014-01-10", 2), run("3", "2014-01-03", 3)] {
         world.feeder.lake.write_forecasts(run).await.expect("it is written");
     }
+    // The last one is not served, nor is that of another business.
+    serve(&world, 1, "t", "1").await;
+    serve(&world, 2, "t", "2").await;
+    serve(&world, 3, "u", "3").await;
 
     let reader = SeriesReader::new(&world.engine, Arc::clone(&world.feeder.lake) as _);
     let newest = BTreeMap::new();
@@ -242,10 +264,18 @@ async fn a_standing_is_what_holds_by_the_last_known_day() {
         (stored.sku.as_str(), stored.model_version.as_str(), stored.days.len()),
         ("a", "2".repeat(64).as_str(), 3)
     );
+    let of_view = "SELECT count(*), min(model_version) = max(model_version), min(origin) FROM marts.served_forecasts WHERE sku = 'a'";
+    assert_eq!(support::rows(&world.engine, "t", of_view).await, "3,true,2014-01-10");
+    assert_eq!(support::rows(&world.engine, "u", of_view).await, "0,,");
     assert_eq!(stored.days[0], (2.0, [0.0, 1.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 3.0, 9.0]));
-    for table in
-        ["curated.inventory", "curated.prices", "curated.products", "curated.sales", "marts.forecasts"]
-    {
+    for table in [
+        "curated.inventory",
+        "curated.prices",
+        "curated.products",
+        "curated.sales",
+        "marts.forecasts",
+        "ops.model_versions",
+    ] {
         assert!(standing.lake_versions.contains_key(table), "{:?}", standing.lake_versions);
     }
     // A table that is named is read as it was.

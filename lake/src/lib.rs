@@ -27,6 +27,7 @@ pub mod operations;
 pub mod probe;
 mod provider;
 mod read;
+mod registry;
 mod replace;
 mod replay;
 mod retry;

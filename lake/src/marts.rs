@@ -52,7 +52,7 @@ impl Replace for Lake {
         let transactions = transactions.collect();
         let rows = OfDays(days);
         let table = self.table(&mart.qualified_name())?;
-        let done = replace(table, Request { rows: &rows, files, transactions }).await?;
+        let done = replace(table, Request { rows: Some(&rows), files, transactions }).await?;
         Ok(Replaced {
             version: done.version,
             rows: done.rows,

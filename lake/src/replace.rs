@@ -65,8 +65,8 @@ pub(crate) struct Done {
 /// What is replaced.
 #[derive(Debug)]
 pub(crate) struct Request<'a> {
-    /// The rows that go.
-    pub(crate) rows: &'a dyn Rows,
+    /// The rows that go; `None`: nothing does.
+    pub(crate) rows: Option<&'a dyn Rows>,
     /// The rows that come, as written files.
     pub(crate) files: Vec<StagedFile>,
     /// Application transactions: id, the version that the caller saw, and the one that it becomes.
@@ -131,8 +131,9 @@ impl Plan for ReplacePlan<'_> {
         (self.replaced_rows, self.kept_rows) = (0, 0);
         let mut removes = false;
         for file in log.files().values() {
+            let Some(rows) = self.request.rows else { break };
             if !self.finds.contains_key(&file.path) {
-                let find = self.look_into(file).await?;
+                let find = self.look_into(rows, file).await?;
                 self.finds.insert(file.path.clone(), find);
             }
             let Some(Find::Rows { replaced, kept }) = self.finds.get(&file.path) else { continue };
@@ -155,7 +156,7 @@ impl Plan for ReplacePlan<'_> {
             operation = DeltaOperation::Write {
                 mode: SaveMode::Overwrite,
                 partition_by: Some(vec![PERIOD.to_owned()]),
-                predicate: Some(self.request.rows.predicate()),
+                predicate: self.request.rows.map(Rows::predicate),
             };
         }
         Ok(Decision::Commit(Box::new(Proposal { actions, transactions, operation })))
@@ -163,8 +164,7 @@ impl Plan for ReplacePlan<'_> {
 }
 
 impl ReplacePlan<'_> {
-    async fn look_into(&self, file: &ActiveFile) -> Result<Find> {
-        let rows = self.request.rows;
+    async fn look_into(&self, rows: &dyn Rows, file: &ActiveFile) -> Result<Find> {
         let stats: Value =
             file.stats.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
         match (rows.share(file, &stats), stats["numRecords"].as_u64()) {

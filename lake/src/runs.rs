@@ -24,7 +24,7 @@ pub(crate) async fn write_run(
     let periods = rows.iter().map(|(period, _)| period.clone()).collect();
     let earlier = EarlierRun { column: [column], version, periods };
     let files = write_files(&table.log_store().object_store(None), table.definition(), rows).await?;
-    let done = replace(table, Request { rows: &earlier, files, transactions: Vec::new() }).await?;
+    let done = replace(table, Request { rows: Some(&earlier), files, transactions: Vec::new() }).await?;
     Ok(WrittenRows { version: done.version, rows: done.rows, replaced_rows: done.replaced_rows })
 }
 

@@ -18,6 +18,7 @@ use crate::classical::{ets, theta};
 use crate::panel::Window;
 
 pub use blend::Chosen;
+pub(crate) use blend::Members;
 use boosted::Forests;
 pub use frame::Frame;
 pub(crate) use frame::{MEDIAN, SCORED, quantile};
@@ -113,7 +114,10 @@ impl Candidate {
 
     pub(crate) fn forecast(self, window: &Window<'_>, chosen: Option<&Chosen>) -> Vec<Answer> {
         match self {
-            Self::Blend => chosen.unwrap_or(&Chosen::default()).fit(window).forecast(window),
+            Self::Blend => {
+                let chosen = chosen.cloned().unwrap_or_default();
+                Members::learn(window).forecast(window, &[&chosen]).pop().unwrap_or_default()
+            }
             Self::SeasonalNaive => seasonal_naive::forecast(window),
             Self::Ets => classical::normal(window, |known, season, horizon| {
                 Some(ets::fit(known, season)?.forecast(horizon))

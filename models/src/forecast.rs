@@ -2,8 +2,8 @@
 //!
 //! Articles are forecast by the product's blend ([`crate::candidates`]), and those that hardly sell by their own days ([`leaf`]). A horizon before the last known
 //! day, all of it is done once as if the days since had not come: what was made then is compared with what came, and that is what a forecast says of
-//! itself. The blend that is served takes weights and calibration from there and learns again up to the last day. Where nothing could be
-//! judged, no model is served. Levels above the article come out of sample paths ([`paths`], [`levels`]).
+//! itself. The blend that is served takes weights and calibration from there and learns again up to the last day; those of the model that is served by
+//! now are kept, unless new ones beat them there ([`selection`]). Where nothing could be judged, no model is made. Levels above the article come out of sample paths ([`paths`], [`levels`]).
 //!
 //! [`forecast`] promises, for any numbers whatever: no panic; every figure finite and not below 0, those of an article not above twice the greatest
 //! day of its history; quantiles that do not fall; means that sum from level to level; and a stated reason wherever an article did not get the model proper.
@@ -17,21 +17,23 @@ mod manifest;
 pub(crate) mod paths;
 mod publish;
 mod score;
+mod selection;
 
 use std::collections::{BTreeMap, HashMap};
 
 use chrono::NaiveDate;
 use domain::forecast::{Backtest, DailySeries, SeriesForecast, SeriesSet, Subject};
-use domain::principal::Principal;
+use domain::principal::{Principal, StoreScope};
 use domain::{Error, Result};
 use serde::Serialize;
 
 pub(crate) use leaf::CAP_FACTOR;
 pub use manifest::CODE_VERSION;
-pub(crate) use manifest::hash;
+pub(crate) use manifest::{Configuration, hash};
 pub use publish::{Published, Timings, publish};
+pub use selection::{Contest, Selection, Way};
 
-use crate::candidates::Chosen;
+use crate::candidates::{Chosen, Members};
 use crate::panel::MOST_ROWS;
 use business::Business;
 use leaf::{Leaf, fallback, leaves};
@@ -69,12 +71,23 @@ pub struct ForecastConfig {
     pub horizon_days: usize,
     /// How much models learn.
     pub learning: Learning,
+    /// Whether a new selection challenges the one that is served, however young that is.
+    pub search: bool,
 }
 
 impl Default for ForecastConfig {
     fn default() -> Self {
-        Self { horizon_days: 28, learning: Learning::FULL }
+        Self { horizon_days: 28, learning: Learning::FULL, search: false }
     }
+}
+
+/// What a model comes after.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Before {
+    /// The version that is served by now.
+    pub parent: Option<String>,
+    /// Its selection, if the same code and configuration made it.
+    pub selection: Option<Selection>,
 }
 
 /// What is being done.
@@ -121,6 +134,14 @@ pub struct Forecasts {
     pub model_version: String,
     /// All that shaped the model, as canonical JSON.
     pub identity: String,
+    /// All that the model has learned, as JSON; none where there is no model.
+    pub learned: Option<Vec<u8>>,
+    /// The version that was served when it was made.
+    pub parent: Option<String>,
+    /// Weights and calibration of the blend; none where there is no model.
+    pub selection: Option<Selection>,
+    /// Where they come from.
+    pub way: Way,
     /// The business.
     pub tenant: String,
     /// What the series were read from.
@@ -162,8 +183,60 @@ pub fn forecast(
     set: &SeriesSet,
     whose: &Principal,
     config: ForecastConfig,
+    before: &Before,
     progress: &dyn Fn(Stage),
 ) -> Result<Forecasts> {
+    let (tenant, stores) = checked(set, whose, config)?;
+    let origins = set.series.iter().map(DailySeries::end);
+    let origins = origins.clone().min().zip(origins.max());
+    progress(Stage::Weighing);
+    let older = Business::new(set, &config, config.horizon_days);
+    let served = before.selection.as_ref().filter(|_| !older.window().parts.is_empty());
+    let is_due = |selection: &Selection| {
+        let days = origins.map(|(_, last)| (last - selection.searched_on).num_days());
+        config.search || days.is_none_or(|days| days >= selection::KEPT_DAYS)
+    };
+    let new = if served.is_none_or(is_due) { searched(&older, origins) } else { None };
+    progress(Stage::Judging);
+    let (selection, way, old_leaves) = judged(&older, served, new);
+    let scores = levels(&older, &old_leaves);
+    // Tables are large: one at a time.
+    drop(older);
+    progress(Stage::Learning);
+    let business = Business::new(set, &config, 0);
+    let (leaves, learned) = learned(&business, selection.as_ref())?;
+    let made = levels(&business, &leaves);
+    let parent = before.parent.as_deref();
+    let identity =
+        Identity::new(tenant, stores, &set.lake_versions, config, &business, (parent, learned.as_deref()));
+    let judged = Judged::of(&scores, &business, &old_leaves, &leaves);
+    Ok(Forecasts {
+        model_version: identity.version(),
+        identity: identity.canonical(),
+        learned,
+        parent: before.parent.clone(),
+        tenant: tenant.to_owned(),
+        lake_versions: set.lake_versions.clone(),
+        counts: Counts::of(&leaves),
+        backtest: judged.all.measures(),
+        of_business: judged
+            .by_subject
+            .get(&Subject::Business)
+            .map(|score| score.measures())
+            .unwrap_or_default(),
+        origins,
+        forecasts: finished(&business, made, &leaves, &judged, selection.is_some()),
+        selection,
+        way,
+    })
+}
+
+/// The business and its stores, if they can be forecast.
+fn checked<'a>(
+    set: &SeriesSet,
+    whose: &'a Principal,
+    config: ForecastConfig,
+) -> Result<(&'a str, &'a StoreScope)> {
     let horizon = config.horizon_days;
     if !(1..=MAX_HORIZON_DAYS).contains(&horizon) {
         return Err(Error::invalid(format!("a horizon of {horizon} days: give 1 to {MAX_HORIZON_DAYS}")));
@@ -177,53 +250,61 @@ pub fn forecast(
             other.key.tenant
         )));
     }
-    progress(Stage::Weighing);
-    let older = Business::new(set, &config, horizon);
-    let chosen = {
-        let window = older.window();
-        (!window.parts.is_empty()).then(|| Chosen::of(&window))
-    };
-    progress(Stage::Judging);
-    let (old_leaves, judged, _) = made(&older, chosen.as_ref())?;
-    // Tables are large: one at a time.
-    drop(older);
-    progress(Stage::Learning);
-    let business = Business::new(set, &config, 0);
-    let (leaves, made, learned) = made(&business, chosen.as_ref())?;
-    let identity = Identity::new(tenant, stores, &set.lake_versions, config, &business, learned.as_deref());
-    let judged = Judged::of(&judged, &business, &old_leaves, &leaves);
-    let origins = set.series.iter().map(DailySeries::end);
-    Ok(Forecasts {
-        model_version: identity.version(),
-        identity: identity.canonical(),
-        tenant: tenant.clone(),
-        lake_versions: set.lake_versions.clone(),
-        counts: Counts::of(&leaves),
-        backtest: judged.all.measures(),
-        of_business: judged
-            .by_subject
-            .get(&Subject::Business)
-            .map(|score| score.measures())
-            .unwrap_or_default(),
-        origins: origins.clone().min().zip(origins.max()),
-        forecasts: finished(&business, made, &leaves, &judged, chosen.is_some()),
-    })
+    Ok((tenant, stores))
 }
 
-/// The leaves of all articles as of an origin, the forecasts of all levels that are made of them, and what the model has learned.
-type AsOf = (Vec<Option<Leaf>>, Vec<Made>, Option<Vec<u8>>);
+/// A new selection; none where no article has history enough.
+fn searched(older: &Business<'_>, origins: Option<(NaiveDate, NaiveDate)>) -> Option<Selection> {
+    let window = older.window();
+    let (_, last) = origins.filter(|_| !window.parts.is_empty())?;
+    Some(Selection { chosen: Chosen::of(&window), chosen_on: last, searched_on: last })
+}
 
-/// Without a model, each article has its own days.
-fn made(business: &Business<'_>, chosen: Option<&Chosen>) -> Result<AsOf> {
-    let mut window = business.window();
-    let fitted = chosen.filter(|_| !window.parts.is_empty()).map(|chosen| chosen.fit(&window));
-    if fitted.is_none() {
+/// The leaves of all articles as of an origin; none of a series that had not begun.
+type Leaves = Vec<Option<Leaf>>;
+
+/// The selection that goes on, where it comes from, and what it forecast from the older origin.
+fn judged(
+    older: &Business<'_>,
+    served: Option<&Selection>,
+    new: Option<Selection>,
+) -> (Option<Selection>, Way, Leaves) {
+    let mut window = older.window();
+    let entrants: Vec<&Selection> = new.iter().chain(served).collect();
+    if entrants.is_empty() {
+        // Each article has its own days.
         window.parts.clear();
+        return (None, Way::None, leaves(older, &window, Vec::new()));
     }
-    let answers = fitted.as_ref().map(|fitted| fitted.forecast(&window)).unwrap_or_default();
-    let leaves = leaves(business, &window, answers);
-    let made = levels(business, &leaves);
-    Ok((leaves, made, fitted.map(|fitted| fitted.learned()).transpose()?))
+    let chosen: Vec<&Chosen> = entrants.iter().map(|selection| &selection.chosen).collect();
+    let answers = Members::learn(&window).forecast(&window, &chosen);
+    let mut made: Vec<Leaves> = answers.into_iter().map(|answers| leaves(older, &window, answers)).collect();
+    let last = made.pop().unwrap_or_default();
+    match (new, served) {
+        (Some(new), Some(served)) => {
+            let first = made.pop().unwrap_or_default();
+            let contest = Contest::of(older, &window, &first, &last);
+            if contest.is_won() {
+                return (Some(new), Way::Won(contest), first);
+            }
+            let kept = Selection { searched_on: new.searched_on, ..served.clone() };
+            (Some(kept), Way::Defended(contest), last)
+        }
+        (new @ Some(_), None) => (new, Way::First, last),
+        (None, served) => (served.cloned(), Way::Kept, last),
+    }
+}
+
+/// The leaves as of the last day, and what the model has learned by then. Without a model, each article has its own days.
+fn learned(business: &Business<'_>, selection: Option<&Selection>) -> Result<(Leaves, Option<Vec<u8>>)> {
+    let mut window = business.window();
+    let Some(selection) = selection.filter(|_| !window.parts.is_empty()) else {
+        window.parts.clear();
+        return Ok((leaves(business, &window, Vec::new()), None));
+    };
+    let members = Members::learn(&window);
+    let answers = members.forecast(&window, &[&selection.chosen]).pop().unwrap_or_default();
+    Ok((leaves(business, &window, answers), Some(members.learned(&selection.chosen)?)))
 }
 
 /// How far forecasts from the older origin were from what came.
@@ -285,4 +366,4 @@ impl Counts {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

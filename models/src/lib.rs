@@ -11,4 +11,5 @@ pub mod decide;
 pub mod features;
 pub mod forecast;
 pub mod panel;
+pub mod registry;
 pub mod tide;

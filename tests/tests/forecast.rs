@@ -160,6 +160,51 @@ fn line(number: i64, tenant: &str, sku: &str, name: Option<&str>, quantity: i64,
     record.to_string().into_bytes()
 }
 
+/// Of two versions with horizons of four weeks and of one, of which the second is served.
+fn operators_say_what_is_served(world: &World, tenant: &str, [first, second]: [&str; 2]) {
+    let served = |rows: u64, version: &str| {
+        let sql = "SELECT count(*), min(model_version) FROM marts.served_forecasts WHERE tenant = 'o''neil'";
+        assert_eq!(world.sql(sql), format!("{rows},{version}"));
+    };
+    served(4 * 7, second);
+    let list = || {
+        let listed =
+            world.run(&["models", "list", "--tenant", tenant, "--output", "json"]).expect_success().stdout;
+        let listed: Vec<Value> = serde_json::from_str(&listed).expect("a list");
+        listed.iter().map(|row| [row["model_version"].clone(), row["status"].clone()]).collect::<Vec<_>>()
+    };
+    assert_eq!(list(), [[json!(second), json!("served")], [json!(first), json!("served before")]]);
+
+    let changed =
+        world.run(&["models", "rollback", "--tenant", tenant, "--reason", "too short"]).expect_success();
+    assert!(changed.stdout.contains(&first[..12]), "{}", changed.stdout);
+    served(4 * HORIZON, first);
+    assert_eq!(list(), [[json!(second), json!("rolled back")], [json!(first), json!("served")]]);
+    // A run that makes it again leaves that as it is, and says why.
+    let made = &forecast(world, &["--tenant", tenant, "--horizon", "7"])[0];
+    assert_eq!((made["model_version"].as_str(), &made["is_served"]), (Some(second), &json!(false)));
+    assert!(made["reason"].as_str().is_some_and(|reason| reason.contains("too short")), "{made}");
+    served(4 * HORIZON, first);
+    let _none = world.run(&["models", "rollback", "--tenant", tenant]).expect_failure(&["first"]);
+
+    let _changed = world.run(&["models", "promote", &second[..12]]).expect_success();
+    served(4 * 7, second);
+    let shown = world.run(&["models", "show", second, "--output", "json"]).expect_success().stdout;
+    let shown: Value = serde_json::from_str(&shown).expect("an object");
+    let actions: Vec<_> =
+        shown["events"].as_array().expect("events").iter().map(|event| &event["action"]).collect();
+    assert_eq!(actions, ["promoted", "rolled_back", "promoted"]);
+    assert_eq!((&shown["parent"], &shown["configuration"]["horizon_days"]), (&json!(first), &json!(7)));
+    for (arguments, expected) in [
+        (["models", "promote", "0f"], "8 digits"),
+        (["models", "show", "000000000000"], "models list"),
+        (["models", "rollback", "--tenant=nobody"], "nobody"),
+        (["models", "list", "--tenant=nobody"], "nobody"),
+    ] {
+        let _refused = world.run(&arguments).expect_failure(&[expected]);
+    }
+}
+
 #[test]
 fn businesses_get_models_of_their_own_sales() {
     let world = World::on_folder();
@@ -209,11 +254,14 @@ fn businesses_get_models_of_their_own_sales() {
     assert_eq!(before.lines().next(), after.lines().next());
     assert_ne!(before, after);
 
-    // Another horizon is another model, beside the first.
+    // Another horizon is another model, beside the first, and is served from now on.
     let other = forecast(&world, &["--tenant", second, "--horizon", "7"]);
-    assert_ne!(other[0]["model_version"], again[0]["model_version"]);
+    let versions = [&again[0], &other[0]].map(|made| made["model_version"].as_str().expect("a version"));
+    assert_ne!(versions[0], versions[1]);
+    assert_eq!((&other[0]["parent"], &other[0]["is_served"]), (&again[0]["model_version"], &json!(true)));
     let of_second = "SELECT count(*) FROM marts.forecasts WHERE tenant = 'o''neil'";
     assert_eq!(world.sql(of_second), (4 * HORIZON + 4 * 7).to_string());
+    operators_say_what_is_served(&world, second, versions);
 
     // No day that was forecast has come yet. Then two have, with 9 and -1 units of an article of which 7 were expected each day.
     let accuracy = "SELECT level, sku, origin, days, units, forecast_units, round(wape, 9), round(naive_wape, 9), round(bias, 9), coverage_80, coverage_95 \

@@ -1,4 +1,4 @@
-//! `GET /api/v1/forecast/predictions`: the newest forecasts of articles, categories, stores or the business, day by day.
+//! `GET /api/v1/forecast/predictions`: the forecasts that are served of articles, categories, stores or the business, day by day.
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
@@ -190,13 +190,9 @@ impl Wanted {
         Ok(Self { series, days: format!("{from}{to}"), level, bounds, page, per_page })
     }
 
-    /// The wanted days of each series' newest run: of its newest origin, the run that was made last.
-    fn newest(&self) -> String {
-        format!(
-            "(SELECT *, rank() OVER (PARTITION BY store, category, sku ORDER BY origin DESC, created_at DESC, model_version) AS place \
-             FROM marts.forecasts WHERE {}) WHERE place = 1{}",
-            self.series, self.days
-        )
+    /// The wanted days of the forecasts that are served.
+    fn served(&self) -> String {
+        format!("marts.served_forecasts WHERE {}{}", self.series, self.days)
     }
 
     fn rows(&self) -> String {
@@ -207,7 +203,7 @@ impl Wanted {
              {lower} AS lower_bound, {upper} AS upper_bound, total_mean, total_q500, total_q900, total_q975, {confidence} AS confidence_score, backtest_wape AS wape, naive_wape, coverage_80, \
              backtest_n AS n, fallback, model_version, lake_versions, created_at, count(*) OVER () AS total \
              FROM {} ORDER BY store, category, sku, forecast_date LIMIT {} OFFSET {}",
-            self.newest(),
+            self.served(),
             self.per_page,
             (self.page - 1) * self.per_page
         )
@@ -221,8 +217,8 @@ impl Wanted {
             of_business: u64,
         }
         let sql = format!(
-            "SELECT (SELECT count(*) FROM {}) AS wanted, (SELECT count(*) FROM (SELECT 1 FROM marts.forecasts LIMIT 1)) AS of_business",
-            self.newest()
+            "SELECT (SELECT count(*) FROM {}) AS wanted, (SELECT count(*) FROM (SELECT 1 FROM marts.served_forecasts LIMIT 1)) AS of_business",
+            self.served()
         );
         let found = written(state, session, &sql, (1, MAX_BYTES), Output::Json).await?;
         match parsed::<Vec<Totals>>(&found.bytes)?.first() {

@@ -93,7 +93,7 @@ pub(crate) async fn run(config: &Config, args: Args) -> Result<()> {
     }
     let _ = wire::marts(Arc::clone(&lake))?.refresh().await?;
     summary(Arc::clone(&lake)).await?;
-    if is_loaded && lake.newest_version("marts.forecasts").await? > 0 {
+    if is_loaded && lake.newest_version("ops.model_versions").await? > 0 {
         eprintln!("it was forecast, too; `forecast run` does so anew");
     } else {
         forecast::run_for_all(config).await?;
@@ -293,10 +293,10 @@ fn invite(config: &Config) {
         "  {program} sql \"SELECT date, units, temp_mean_c, condition, holiday FROM marts.daily_demand WHERE store = 'washington-dc' ORDER BY date DESC LIMIT 7\""
     );
     eprintln!(
-        "  {program} sql \"SELECT forecast_date, mean, q100, q900 FROM marts.forecasts WHERE sku = '85123A' ORDER BY 1 LIMIT 7\""
+        "  {program} sql \"SELECT forecast_date, mean, q100, q900 FROM marts.served_forecasts WHERE sku = '85123A' ORDER BY 1 LIMIT 7\""
     );
     eprintln!(
-        "  {program} sql \"SELECT forecast_date, mean, q100, q900, total_q900 FROM marts.forecasts WHERE level = 'business' AND tenant = 'gift-uk' ORDER BY 1 LIMIT 7\""
+        "  {program} sql \"SELECT forecast_date, mean, q100, q900, total_q900 FROM marts.served_forecasts WHERE level = 'business' AND tenant = 'gift-uk' ORDER BY 1 LIMIT 7\""
     );
     eprintln!(
         "  {program} sql \"SELECT rank, sku, order_quantity, order_cost, expected_profit, reason FROM marts.recommendations WHERE status = 'order' ORDER BY rank LIMIT 5\""

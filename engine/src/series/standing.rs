@@ -12,6 +12,7 @@ use domain::{Error, Result};
 use super::{ITEM_DAYS, Keys, PRODUCTS, SALES, SeriesReader, column, scope, text};
 
 const FORECASTS: &str = "marts.forecasts";
+const MODELS: &str = "ops.model_versions";
 const INVENTORY: &str = "curated.inventory";
 const PRICES: &str = "curated.prices";
 
@@ -27,7 +28,8 @@ impl SeriesReader {
         known: &BTreeMap<String, u64>,
     ) -> Result<Standing> {
         let mut lake_versions = BTreeMap::new();
-        for table in [FORECASTS, INVENTORY, PRICES, PRODUCTS, SALES, ITEM_DAYS] {
+        // Which forecasts are served is read first: they stand there by then.
+        for table in [MODELS, FORECASTS, INVENTORY, PRICES, PRODUCTS, SALES, ITEM_DAYS] {
             let version = match known.get(table) {
                 Some(version) => *version,
                 None => self.versions.newest_version(table).await?,
@@ -222,7 +224,7 @@ impl SeriesReader {
         Ok(())
     }
 
-    /// Of each article with a stock, the newest forecast: of its newest origin the run that was made last.
+    /// Of each article with a stock, the forecast that is served.
     async fn forecasts(
         &self,
         items: &BTreeMap<Key, StockItem>,
@@ -231,9 +233,12 @@ impl SeriesReader {
     ) -> Result<Vec<StoredForecast>> {
         let quantiles = QUANTILE_COLUMNS.join(", ");
         let sql = format!(
-            "SELECT tenant, store, sku, origin, model_version, mean, {quantiles} FROM \
-             (SELECT *, rank() OVER (PARTITION BY tenant, store, sku ORDER BY origin DESC, created_at DESC, model_version) AS place \
-              FROM {} WHERE level = 'sku' AND {}) WHERE place = 1 ORDER BY tenant, store, sku, forecast_date",
+            "SELECT f.tenant, store, sku, origin, model_version, mean, {quantiles} FROM \
+             (SELECT tenant, last_value(served_version ORDER BY number) AS served_version FROM {} WHERE {} GROUP BY tenant) AS s JOIN \
+             (SELECT * FROM {} WHERE level = 'sku' AND {}) AS f ON f.tenant = s.tenant AND f.model_version = s.served_version \
+             ORDER BY f.tenant, store, sku, forecast_date",
+            at(MODELS),
+            scopes.business,
             at(FORECASTS),
             scopes.stores
         );

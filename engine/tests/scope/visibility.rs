@@ -59,9 +59,11 @@ async fn the_tenants_column_and_the_operators_tables_are_hidden() {
         "recommendations",
         "risk_scores",
         "sales_live",
+        "served_forecasts",
         "store_days",
     ];
     visible.extend(marts.map(|mart| format!("marts.{mart}")));
+    visible.push("ops.model_versions".to_owned());
     assert_eq!(rows(&engine, "a", tables).await, sorted(visible.clone()));
     visible.extend(of("raw"));
     visible.push("raw.dead_letters".to_owned());
@@ -73,7 +75,7 @@ async fn the_tenants_column_and_the_operators_tables_are_hidden() {
     assert_eq!(rows(&engine, "a/x", columns).await, format!("{},0", all - 1));
     assert_eq!(rows(&engine, "operator", "SELECT count(DISTINCT tenant) FROM sales").await, "3");
     assert_eq!(rows(&engine, "operator", "SELECT count(*) FROM raw.dead_letters").await, "0");
-    assert_eq!(rows(&engine, "a", "SELECT count(*) FROM information_schema.schemata").await, "2");
+    assert_eq!(rows(&engine, "a", "SELECT count(*) FROM information_schema.schemata").await, "3");
 }
 
 #[tokio::test]

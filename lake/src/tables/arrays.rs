@@ -31,9 +31,9 @@ pub(super) fn whole<T: Copy>(rows: &[T], of: impl Fn(T) -> Option<i64>) -> Array
     Arc::new(builder.finish())
 }
 
-pub(super) fn days<T: Copy>(rows: &[T], of: impl Fn(T) -> NaiveDate) -> ArrayRef {
+pub(super) fn days<T: Copy, D: Into<Option<NaiveDate>>>(rows: &[T], of: impl Fn(T) -> D) -> ArrayRef {
     let mut builder = Date32Builder::new();
-    rows.iter().for_each(|row| builder.append_value(Date32Type::from_naive_date(of(*row))));
+    rows.iter().for_each(|row| builder.append_option(of(*row).into().map(Date32Type::from_naive_date)));
     Arc::new(builder.finish())
 }
 

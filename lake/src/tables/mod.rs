@@ -6,6 +6,7 @@ mod dead_letters;
 mod decisions;
 mod forecasts;
 mod marts;
+mod model_versions;
 
 use std::collections::HashMap;
 
@@ -21,6 +22,8 @@ pub use decisions::{recommendations, risk_scores};
 pub use forecasts::forecasts;
 pub(crate) use forecasts::rows as forecast_rows;
 pub use marts::mart_table;
+pub use model_versions::model_versions;
+pub(crate) use model_versions::{event_row as model_event_row, events as model_events};
 
 /// The partition column of tables that have one: a UTC month, `YYYY-MM`. Files of tables without it are of the period "".
 pub const PERIOD: &str = "period";
@@ -35,7 +38,7 @@ pub struct Retention {
 /// What a table is.
 #[derive(Debug, Clone)]
 pub struct TableDefinition {
-    /// `raw`, `curated` or `marts`.
+    /// `raw`, `curated`, `marts` or `ops`.
     pub schema: &'static str,
     /// Its name in the schema.
     pub name: String,
@@ -95,7 +98,7 @@ pub(crate) fn partition_values(period: &str) -> HashMap<String, Option<String>> 
 /// Every table of the lake.
 #[must_use]
 pub fn all() -> Vec<TableDefinition> {
-    let mut tables = vec![dead_letters(), forecasts(), recommendations(), risk_scores()];
+    let mut tables = vec![dead_letters(), forecasts(), recommendations(), risk_scores(), model_versions()];
     tables.extend(Mart::ALL.into_iter().map(mart_table));
     tables.extend(Feed::ALL.into_iter().map(feed_table));
     tables

@@ -5,7 +5,7 @@
 //! origin itself.
 
 use domain::{Error, Result};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::boosted::Forests;
 use super::calibration::Calibration;
@@ -32,7 +32,7 @@ const WEIGHED_AT: usize = 2;
 const CALIBRATED_AT: usize = 1;
 
 /// What was learned of older origins.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Chosen {
     weights: Weights,
     calibration: Calibration,
@@ -59,40 +59,41 @@ impl Chosen {
         let calibration = Calibration::of(&made, &classes, window.settings.horizon);
         Self { weights, calibration }
     }
-
-    /// Members learn from the known rows of a window.
-    pub(crate) fn fit(&self, window: &Window<'_>) -> Fitted<'_> {
-        let (forests, nets) = (Forests::grow(window, Sight::Known), Nets::learn(window, Sight::Known));
-        Fitted { chosen: self, forests, nets }
-    }
 }
 
-/// A blend whose members have learned up to an origin.
+/// What is blended, having learned up to an origin.
 #[derive(Debug)]
-pub(crate) struct Fitted<'a> {
-    chosen: &'a Chosen,
+pub(crate) struct Members {
     forests: Forests,
     nets: Nets,
 }
 
-impl Fitted<'_> {
-    /// Forecasts the parts of the window.
-    pub(crate) fn forecast(&self, window: &Window<'_>) -> Vec<Answer> {
-        let Chosen { weights, calibration } = self.chosen;
+impl Members {
+    /// They learn from the known rows of a window.
+    pub(crate) fn learn(window: &Window<'_>) -> Self {
+        Self { forests: Forests::grow(window, Sight::Known), nets: Nets::learn(window, Sight::Known) }
+    }
+
+    /// Forecasts the parts of the window, by each of some choices.
+    pub(crate) fn forecast(&self, window: &Window<'_>, chosen: &[&Chosen]) -> Vec<Vec<Answer>> {
         let classes = classes(window);
-        let counts = |member: usize, part: &Part| weights.share(classes[part.series], member) > 0.0;
+        let counts = |member: usize, part: &Part| {
+            chosen.iter().any(|chosen| chosen.weights.share(classes[part.series], member) > 0.0)
+        };
         let members = answers(window, &window.parts, &self.forests, &self.nets, counts);
-        let of_part = |at: usize, part: &Part| {
+        let of_part = |Chosen { weights, calibration }: &Chosen, at: usize, part: &Part| {
             let class = classes[part.series];
             calibration.apply(class, weights.blend(class, |member| &members[member][at]))
         };
-        window.parts.iter().enumerate().map(|(at, part)| of_part(at, part)).collect()
+        let of_parts = |chosen: &&Chosen| {
+            window.parts.iter().enumerate().map(|(at, part)| of_part(chosen, at, part)).collect()
+        };
+        chosen.iter().map(of_parts).collect()
     }
 
-    /// All that was learned, as JSON: weights of members and calibration, forests and nets. Models of one series keep nothing.
-    pub(crate) fn learned(&self) -> Result<Vec<u8>> {
-        let learned = (self.chosen, self.forests.learned(), self.nets.learned());
-        serde_json::to_vec(&learned)
+    /// All that shapes a forecast, as JSON: what was chosen, forests and nets. Models of one series keep nothing.
+    pub(crate) fn learned(&self, chosen: &Chosen) -> Result<Vec<u8>> {
+        serde_json::to_vec(&(chosen, self.forests.learned(), self.nets.learned()))
             .map_err(|error| Error::internal(format!("what a model has learned: {error}")))
     }
 }

@@ -7,7 +7,7 @@
 //! The median stays: at one origin all of a business is off to one side together, and the next time to the other.
 
 use domain::forecast::INTERVAL_80;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Answer, Frame, MEDIAN, quantile};
 use crate::classical::demand::DemandClass;
@@ -30,7 +30,7 @@ const MOST: f64 = 2.0;
 const INTERVAL_95: (usize, usize) = (0, 10);
 
 /// What the inner and the outermost quantiles' distances from the median are multiplied by, and the mean.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 struct Factors {
     inner: f64,
     outer: f64,
@@ -38,7 +38,7 @@ struct Factors {
 }
 
 /// Factors by class of demand and part of the horizon.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Calibration([[Factors; BUCKETS]; 4]);
 
 impl Default for Calibration {

@@ -1,6 +1,6 @@
 //! What each candidate counts in a blend.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::blend::MEMBERS;
 use super::{Answer, Frame, SCORED, quantile};
@@ -23,7 +23,7 @@ const SHRINK_ROWS: f64 = 1_000.0;
 type Shares = [f64; MEMBERS.len()];
 
 /// Weights by class of demand; they sum to 1.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Weights([Shares; 4]);
 
 impl Default for Weights {

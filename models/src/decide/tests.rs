@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::forecast::paths::{quantiles, seed_of, spread};
-use crate::forecast::{ForecastConfig, Learning, forecast};
+use crate::forecast::{Before, ForecastConfig, Learning, forecast};
 
 const DAYS: usize = 200;
 const HORIZON: usize = 28;
@@ -115,8 +115,8 @@ fn paths_are_those_that_the_forecast_was_made_of() {
     short.start = short.start + Days::new(80);
     let mut set = SeriesSet { series: vec![long, short], ..SeriesSet::default() };
     let least = Learning { rows: 1_000, trees: 3, tree_rate: 0.3, steps: 3 };
-    let config = ForecastConfig { horizon_days: 14, learning: least };
-    let made = forecast(&set, &tenant(), config, &|_| ()).expect("forecasts");
+    let config = ForecastConfig { horizon_days: 14, learning: least, search: false };
+    let made = forecast(&set, &tenant(), config, &Before::default(), &|_| ()).expect("forecasts");
     let is_short = |of: &&SeriesForecast| of.subject.sku() == Some("short");
     let of = made.forecasts.iter().find(is_short).expect("a forecast");
     // Three days have come since, and of the longest article no stock is known.

@@ -56,7 +56,7 @@ pub(super) struct Business<'a> {
 impl<'a> Business<'a> {
     /// Of its series as they were so many days before the last. What is the same on all days, or for all articles, is not told to models.
     pub(super) fn new(set: &'a SeriesSet, config: &ForecastConfig, days_before: usize) -> Self {
-        let ForecastConfig { horizon_days: horizon, learning } = *config;
+        let ForecastConfig { horizon_days: horizon, learning, .. } = *config;
         let is_mended =
             set.series.iter().map(|series| !series.units.iter().copied().all(is_quantity)).collect();
         let calendar = Calendar { set, closures: Closures::of(set, days_before), horizon, days_before };

@@ -23,6 +23,8 @@ pub(crate) struct Identity<'a> {
     configuration: Configuration,
     features: Vec<String>,
     lake_versions: &'a BTreeMap<String, u64>,
+    /// The version that was served when it was made.
+    parent: Option<&'a str>,
     seed: u64,
     /// The stores that could be seen; absent: all of the business.
     stores: Option<Vec<&'a str>>,
@@ -31,8 +33,9 @@ pub(crate) struct Identity<'a> {
     weights: Option<String>,
 }
 
+/// What was chosen of a model before it learned.
 #[derive(Debug, Serialize)]
-struct Configuration {
+pub(crate) struct Configuration {
     cap_factor: f64,
     fewest_days: usize,
     fewest_sale_days: usize,
@@ -46,6 +49,31 @@ struct Configuration {
     trees: usize,
 }
 
+impl Configuration {
+    /// As it stands in the identity of a model.
+    pub(crate) fn text(config: ForecastConfig) -> String {
+        // As of [`Identity::canonical`].
+        serde_json::to_string(&Self::of(config)).unwrap_or_default()
+    }
+
+    fn of(config: ForecastConfig) -> Self {
+        let ForecastConfig { horizon_days, learning, search: _ } = config;
+        Self {
+            cap_factor: leaf::CAP_FACTOR,
+            fewest_days: business::FEWEST_DAYS,
+            fewest_sale_days: business::FEWEST_SALE_DAYS,
+            history_days: leaf::HISTORY_DAYS,
+            horizon_days,
+            mean_days: leaf::MEAN_DAYS,
+            paths: paths::PATHS,
+            rows: learning.rows,
+            steps: learning.steps,
+            tree_rate: learning.tree_rate,
+            trees: learning.trees,
+        }
+    }
+}
+
 impl<'a> Identity<'a> {
     pub(super) fn new(
         tenant: &'a str,
@@ -53,33 +81,20 @@ impl<'a> Identity<'a> {
         lake_versions: &'a BTreeMap<String, u64>,
         config: ForecastConfig,
         business: &Business<'_>,
-        learned: Option<&[u8]>,
+        (parent, learned): (Option<&'a str>, Option<&[u8]>),
     ) -> Self {
         let stores = match stores {
             StoreScope::All => None,
             StoreScope::Only(stores) => Some(stores.iter().map(String::as_str).collect()),
         };
-        let settings = &business.settings;
-        let configuration = Configuration {
-            cap_factor: leaf::CAP_FACTOR,
-            fewest_days: business::FEWEST_DAYS,
-            fewest_sale_days: business::FEWEST_SALE_DAYS,
-            history_days: leaf::HISTORY_DAYS,
-            horizon_days: config.horizon_days,
-            mean_days: leaf::MEAN_DAYS,
-            paths: paths::PATHS,
-            rows: settings.rows,
-            steps: settings.net.steps,
-            tree_rate: settings.boost.rate,
-            trees: settings.boost.trees,
-        };
         let covariates = business.table.covariates.iter().map(|covariate| covariate.name.clone());
         let features = std::iter::once(HISTORY.to_owned()).chain(covariates).collect();
         Self {
             code_version: CODE_VERSION,
-            configuration,
+            configuration: Configuration::of(config),
             features,
             lake_versions,
+            parent,
             seed: paths::SEED,
             stores,
             tenant,
@@ -108,18 +123,30 @@ pub(crate) fn hash(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    fn identity(tenant: &str, stores: &StoreScope, version: u64, horizon_days: usize) -> (String, String) {
+    fn identity(
+        tenant: &str,
+        stores: &StoreScope,
+        version: u64,
+        horizon_days: usize,
+        parent: Option<&str>,
+    ) -> (String, String) {
         let versions = [("curated.sales".to_owned(), version)].into();
         let set = domain::forecast::SeriesSet::default();
         let config = ForecastConfig { horizon_days, ..ForecastConfig::default() };
-        let identity =
-            Identity::new(tenant, stores, &versions, config, &Business::new(&set, &config, 0), None);
+        let identity = Identity::new(
+            tenant,
+            stores,
+            &versions,
+            config,
+            &Business::new(&set, &config, 0),
+            (parent, None),
+        );
         (identity.canonical(), identity.version())
     }
 
     #[test]
     fn the_version_is_the_hash_of_canonical_json() {
-        let (json, version) = identity("gift-uk", &StoreScope::All, 12, 28);
+        let (json, version) = identity("gift-uk", &StoreScope::All, 12, 28, Some("0f"));
         // Parsed and written again with sorted keys, it is the same text.
         let value: serde_json::Value = serde_json::from_str(&json).expect("JSON");
         let sorted: BTreeMap<String, serde_json::Value> =
@@ -133,15 +160,16 @@ mod tests {
     fn whatever_shapes_the_model_changes_the_version() {
         let only = |stores: &[&str]| StoreScope::Only(stores.iter().map(|&store| store.to_owned()).collect());
         let versions = [
-            identity("a", &StoreScope::All, 1, 28).1,
-            identity("b", &StoreScope::All, 1, 28).1,
-            identity("a", &StoreScope::All, 2, 28).1,
-            identity("a", &StoreScope::All, 1, 14).1,
-            identity("a", &only(&["x"]), 1, 28).1,
-            identity("a", &only(&["x", "y"]), 1, 28).1,
+            identity("a", &StoreScope::All, 1, 28, None).1,
+            identity("b", &StoreScope::All, 1, 28, None).1,
+            identity("a", &StoreScope::All, 2, 28, None).1,
+            identity("a", &StoreScope::All, 1, 14, None).1,
+            identity("a", &StoreScope::All, 1, 28, Some("0f")).1,
+            identity("a", &only(&["x"]), 1, 28, None).1,
+            identity("a", &only(&["x", "y"]), 1, 28, None).1,
         ];
         let distinct: std::collections::BTreeSet<_> = versions.iter().collect();
         assert_eq!(distinct.len(), versions.len());
-        assert_eq!(identity("a", &only(&["y", "x", "y"]), 1, 28).1, versions[5]);
+        assert_eq!(identity("a", &only(&["y", "x", "y"]), 1, 28, None).1, versions[6]);
     }
 }

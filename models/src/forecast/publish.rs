@@ -1,12 +1,14 @@
-//! Forecasts into the lake: the manifest of the model first, then the rows, so that no row names a model that cannot be looked up.
+//! Forecasts into the lake: the model and its manifest first, then the rows, so that no row names a model that cannot be looked up; and in the end
+//! whether they are served.
 
 use domain::civil;
 use domain::forecast::{Backtest, ForecastRun};
-use domain::ports::{Blobs, ForecastSink, WrittenRows};
+use domain::ports::{Blobs, ForecastSink, ModelRegistry, WrittenRows};
 use domain::{Error, Result};
 use serde_json::{Value, json, value::RawValue};
 
 use super::Forecasts;
+use crate::registry::{Verdict, artefact, settle};
 
 /// How long the steps took. They stand in the manifest, outside of the hash.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -24,29 +26,36 @@ pub struct Published {
     pub manifest: String,
     /// What was written.
     pub written: WrittenRows,
+    /// Whether it is served.
+    pub verdict: Verdict,
 }
 
-/// Stores the manifest of a run and its forecasts. Doing so again leaves the same rows.
+/// Stores a model and its forecasts, and serves them unless something speaks against it. Doing so again leaves the same rows.
 ///
 /// # Errors
-/// Those of the ports. The manifest may stand there without rows then; nobody looks for it.
+/// Those of the ports. Model, manifest and rows may stand there then; none of them is served.
 pub async fn publish(
-    forecasts: Forecasts,
+    mut forecasts: Forecasts,
     timings: Timings,
     blobs: &dyn Blobs,
     sink: &dyn ForecastSink,
+    registry: &dyn ModelRegistry,
 ) -> Result<Published> {
     let created_at = civil::now();
-    let manifest = format!("ml-models/forecasting/{}/manifest.json", forecasts.model_version);
+    if let Some(learned) = forecasts.learned.take() {
+        blobs.put(&artefact(&forecasts.model_version, "model.json"), learned).await?;
+    }
+    let manifest = artefact(&forecasts.model_version, "manifest.json");
     blobs.put(&manifest, describe(&forecasts, timings, created_at)?).await?;
     let run = ForecastRun {
-        model_version: forecasts.model_version,
-        lake_versions: forecasts.lake_versions,
+        model_version: forecasts.model_version.clone(),
+        lake_versions: forecasts.lake_versions.clone(),
         created_at,
-        forecasts: forecasts.forecasts,
+        forecasts: std::mem::take(&mut forecasts.forecasts),
     };
     let written = sink.write_forecasts(run).await?;
-    Ok(Published { manifest, written })
+    let verdict = settle(&forecasts, registry).await?;
+    Ok(Published { manifest, written, verdict })
 }
 
 fn describe(forecasts: &Forecasts, timings: Timings, created_at: civil::Micros) -> Result<Vec<u8>> {
@@ -60,6 +69,8 @@ fn describe(forecasts: &Forecasts, timings: Timings, created_at: civil::Micros) 
         created_at: String,
         origins: Option<[String; 2]>,
         series: super::Counts,
+        selection: Option<&'a super::Selection>,
+        way: super::Way,
         backtest: Value,
         timings_ms: Value,
     }
@@ -69,6 +80,8 @@ fn describe(forecasts: &Forecasts, timings: Timings, created_at: civil::Micros) 
         created_at: civil::format_instant(created_at),
         origins: forecasts.origins.map(|(first, last)| [first.to_string(), last.to_string()]),
         series: forecasts.counts,
+        selection: forecasts.selection.as_ref(),
+        way: forecasts.way,
         backtest: json!({ "sku": measures(&forecasts.backtest), "business": measures(&forecasts.of_business) }),
         timings_ms: json!({ "read": timings.read_ms, "forecast": timings.forecast_ms }),
     };

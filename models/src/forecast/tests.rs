@@ -1,11 +1,7 @@
 //! What is promised for any series, and the coverage of what is served.
 
-use std::sync::Mutex;
-
-use async_trait::async_trait;
 use chrono::{Datelike, Days, NaiveDate, Weekday};
-use domain::forecast::{DayForecast, ForecastRun, PlannedDay, SeriesKey, StorePlan, Total};
-use domain::ports::{Blobs, ForecastSink, WrittenRows};
+use domain::forecast::{DayForecast, PlannedDay, SeriesKey, StorePlan, Total};
 use proptest::prelude::*;
 
 use super::*;
@@ -28,33 +24,37 @@ impl Random {
     }
 }
 
-fn day(text: &str) -> NaiveDate {
+pub(crate) fn day(text: &str) -> NaiveDate {
     text.parse().expect("a date")
 }
 
 /// An article of the store `s`.
-fn article(sku: &str, units: Vec<f64>) -> DailySeries {
+pub(crate) fn article(sku: &str, units: Vec<f64>) -> DailySeries {
     let sale_days = units.iter().filter(|units| **units > 0.0).count();
     let key = SeriesKey { tenant: "t".to_owned(), store: "s".to_owned(), sku: sku.to_owned() };
     DailySeries { key, product_name: None, category: None, start: day("2010-01-01"), units, sale_days }
 }
 
-fn set(series: Vec<DailySeries>) -> SeriesSet {
+pub(crate) fn set(series: Vec<DailySeries>) -> SeriesSet {
     let lake_versions = [("curated.sales".to_owned(), 7)].into();
     SeriesSet { series, plans: BTreeMap::new(), lake_versions }
 }
 
-fn tenant() -> Principal {
+pub(crate) fn tenant() -> Principal {
     Principal::tenant("t").expect("a name")
 }
 
 /// Learns next to nothing: where only the shape of what is made counts.
-const LEAST: Learning = Learning { rows: 2_000, trees: 4, tree_rate: 0.2, steps: 2 };
+pub(crate) const LEAST: Learning = Learning { rows: 2_000, trees: 4, tree_rate: 0.2, steps: 2 };
 /// Learns enough to see a plan.
 const SOME: Learning = Learning { rows: 20_000, trees: 60, tree_rate: 0.2, steps: 150 };
 
 fn made_of(set: &SeriesSet, horizon_days: usize, learning: Learning) -> Forecasts {
-    forecast(set, &tenant(), ForecastConfig { horizon_days, learning }, &|_| {}).expect("forecasts")
+    made_after(&Before::default(), set, ForecastConfig { horizon_days, learning, search: false })
+}
+
+pub(crate) fn made_after(before: &Before, set: &SeriesSet, config: ForecastConfig) -> Forecasts {
+    forecast(set, &tenant(), config, before, &|_| {}).expect("forecasts")
 }
 
 fn one(units: Vec<f64>) -> SeriesForecast {
@@ -74,13 +74,13 @@ fn store(store: &str) -> Subject {
 }
 
 /// Every weekday sells its own amount, give or take one.
-fn weekly(days: usize) -> Vec<f64> {
+pub(crate) fn weekly(days: usize) -> Vec<f64> {
     (0..days).map(|day| (day % 7 * 10 + day / 7 % 2) as f64).collect()
 }
 
 /// Two stores that are closed on Sundays and sell twice as much, and in all articles more or less together, on the days of a promotion. The second ends
 /// three days before the first.
-fn shops() -> SeriesSet {
+pub(crate) fn shops() -> SeriesSet {
     const DAYS: usize = 300;
     let start = day("2024-01-01");
     let mut random = Random::new(1);
@@ -232,7 +232,7 @@ fn what_came_behind_the_older_origin_is_no_part_of_its_table() {
         let known = series.units.len() - 14;
         series.units[known..].iter_mut().for_each(|units| *units = 1e6 - *units);
     }
-    let config = ForecastConfig { horizon_days: 14, learning: LEAST };
+    let config = ForecastConfig { horizon_days: 14, learning: LEAST, search: false };
     let (before, after) = (Business::new(&before, &config, 14), Business::new(&after, &config, 14));
     // Bits, since days to come are missing.
     let bits = |business: &Business<'_>| {
@@ -317,7 +317,7 @@ fn other_businesses_and_horizons_out_of_bounds_are_refused() {
         (&tenant(), ForecastConfig { horizon_days: 0, ..config }),
         (&tenant(), ForecastConfig { horizon_days: 366, ..config }),
     ] {
-        let error = forecast(&series, whose, config, &|_| {}).expect_err("refused");
+        let error = forecast(&series, whose, config, &Before::default(), &|_| {}).expect_err("refused");
         assert_eq!(error.kind(), domain::ErrorKind::Invalid, "{error}");
     }
 }
@@ -332,51 +332,46 @@ fn a_set_is_split_by_business() {
     assert!(parts.iter().all(|(_, part)| part.lake_versions["curated.sales"] == 7));
 }
 
-/// What the ports were given.
-#[derive(Debug, Default)]
-struct Memory {
-    blobs: Mutex<BTreeMap<String, Vec<u8>>>,
-    runs: Mutex<Vec<ForecastRun>>,
-}
+#[test]
+fn a_selection_is_kept_for_four_weeks_and_then_until_another_beats_it() {
+    let shops = shops();
+    let config = ForecastConfig { horizon_days: 14, learning: SOME, search: false };
+    let first = made_after(&Before::default(), &shops, config);
+    assert_eq!(first.way, Way::First);
+    let selection = first.selection.clone().expect("a selection");
+    assert_eq!((selection.chosen_on, selection.searched_on), (day("2024-10-26"), day("2024-10-26")));
+    // Brought to the disk and back, it is what it was.
+    let text = serde_json::to_string(&selection).expect("JSON");
+    assert_eq!(serde_json::from_str::<Selection>(&text).expect("a selection"), selection);
+    let after = |selection: Selection| Before { parent: Some("0f".to_owned()), selection: Some(selection) };
+    let young =
+        Selection { searched_on: day("2024-09-29"), chosen_on: day("2024-09-29"), ..selection.clone() };
+    let kept = made_after(&after(young.clone()), &shops, config);
+    assert_eq!(
+        (kept.way, kept.selection.as_ref(), kept.parent.as_deref()),
+        (Way::Kept, Some(&young), Some("0f"))
+    );
+    // The same selection makes the same forecasts, but what it comes after is part of the version.
+    assert_eq!(kept.forecasts, first.forecasts);
+    assert_ne!(kept.model_version, first.model_version);
 
-#[async_trait]
-impl Blobs for Memory {
-    async fn put(&self, name: &str, bytes: Vec<u8>) -> Result<()> {
-        self.blobs.lock().expect("no panic").insert(name.to_owned(), bytes);
-        Ok(())
+    let old = Selection { searched_on: day("2024-09-28"), ..young.clone() };
+    let defended = made_after(&after(old), &shops, config);
+    let Way::Defended(contest) = defended.way else { panic!("{:?}", defended.way) };
+    assert_eq!((contest.difference, contest.articles), (0.0, 12), "it met its like");
+    let (chosen_on, searched_on) = (young.chosen_on, selection.searched_on);
+    assert_eq!(defended.selection, Some(Selection { chosen_on, searched_on, ..selection.clone() }));
+
+    // What rests on the last week alone knows nothing of promotions.
+    let mut worse = serde_json::to_value(&selection).expect("JSON");
+    for shares in worse["chosen"]["weights"].as_array_mut().expect("weights") {
+        *shares = serde_json::json!([0.0, 0.0, 0.0, 0.0, 1.0]);
     }
-
-    async fn get(&self, name: &str) -> Result<Option<Vec<u8>>> {
-        Ok(self.blobs.lock().expect("no panic").get(name).cloned())
-    }
-}
-
-#[async_trait]
-impl ForecastSink for Memory {
-    async fn write_forecasts(&self, run: ForecastRun) -> Result<WrittenRows> {
-        // The manifest stands there by now.
-        let name = format!("ml-models/forecasting/{}/manifest.json", run.model_version);
-        assert!(self.blobs.lock().expect("no panic").contains_key(&name));
-        self.runs.lock().expect("no panic").push(run);
-        Ok(WrittenRows { version: 1, rows: 28, replaced_rows: 0 })
-    }
-}
-
-#[tokio::test]
-async fn the_manifest_holds_what_the_version_is_the_hash_of() {
-    let memory = Memory::default();
-    let forecasts = made_of(&set(vec![article("a", weekly(560))]), 28, LEAST);
-    let (identity, version) = (forecasts.identity.clone(), forecasts.model_version.clone());
-    let published = publish(forecasts, Timings::default(), &memory, &memory).await.expect("published");
-    assert_eq!(published.written.rows, 28);
-    let text = memory.get(&published.manifest).await.expect("a store").expect("a manifest");
-    let text = String::from_utf8(text).expect("a text");
-    assert!(text.contains(&identity), "{text}");
-    let manifest: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-    assert_eq!(manifest["model_version"], version.as_str());
-    assert_eq!(manifest["series"]["model"], 1);
-    assert_eq!(manifest["backtest"]["sku"]["n"], 28);
-    assert_eq!(memory.runs.lock().expect("no panic")[0].model_version, version);
+    let worse: Selection = serde_json::from_value(worse).expect("a selection");
+    let won = made_after(&after(worse), &shops, ForecastConfig { search: true, ..config });
+    let Way::Won(contest) = won.way else { panic!("{:?}", won.way) };
+    assert!(contest.difference < -0.05 && contest.interval.1 < 0.0, "{contest}");
+    assert_eq!((won.selection, &won.forecasts), (Some(selection), &first.forecasts));
 }
 
 /// Days as no till ever sent them.
