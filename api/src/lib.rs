@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::what_if::WhatIf;
 use domain::{Error, ErrorKind, Result};
 use engine::Engine;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -29,6 +30,8 @@ const ANSWERS_AT_ONCE: usize = 8;
 pub struct ApiState {
     /// Answers questions.
     engine: Engine,
+    /// Answers what would be.
+    what_if: Arc<dyn WhatIf>,
     /// The version that every answer names.
     version: &'static str,
     /// Renders the process's metrics.
@@ -47,13 +50,14 @@ impl ApiState {
     #[must_use]
     pub fn new(
         engine: Engine,
+        what_if: Arc<dyn WhatIf>,
         version: &'static str,
         metrics: PrometheusHandle,
         shutdown: CancellationToken,
     ) -> Self {
         let turns = Arc::new(Semaphore::new(ANSWERS_AT_ONCE));
         let (newest_sales, health) = (Arc::default(), Health::default());
-        Self { engine, version, metrics, shutdown, turns, newest_sales, health }
+        Self { engine, what_if, version, metrics, shutdown, turns, newest_sales, health }
     }
 
     /// With the state of what else the process does. A process that answers questions is ready for them whatever that state is; one that does not is

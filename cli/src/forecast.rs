@@ -2,6 +2,7 @@
 
 mod backtest;
 mod recommend;
+mod what_if;
 
 use std::io::Write;
 use std::sync::Arc;
@@ -53,6 +54,8 @@ enum Action {
     /// Decides what to order from the newest forecasts and the stock, into marts.recommendations, and scores what articles are at risk of, into
     /// marts.risk_scores. Run again on the same data, it leaves the same rows.
     Recommend(recommend::Recommend),
+    /// Tells what the model that is served would forecast of an article if days were planned otherwise, or their weather forecast otherwise.
+    WhatIf(what_if::WhatIf),
     /// Measures models on the last origins of a file of series.
     Backtest(Box<backtest::Backtest>),
 }
@@ -108,6 +111,7 @@ pub(crate) async fn run(config: &Config, args: Args) -> Result<()> {
         Action::Recommend(args) => {
             return recommend::run(config, args, bar("refreshing the daily marts")).await;
         }
+        Action::WhatIf(args) => return what_if::run(config, args).await,
         Action::Backtest(args) => return backtest::run(*args, bar("reading")).await,
     };
     let principal = match &tenant {

@@ -204,7 +204,9 @@ pub(crate) fn state(
     metrics: PrometheusHandle,
     shutdown: CancellationToken,
 ) -> Result<ApiState> {
-    Ok(ApiState::new(wire::shared_engine(lake)?, env!("CARGO_PKG_VERSION"), metrics, shutdown))
+    let engine = wire::shared_engine(Arc::clone(&lake))?;
+    let what_if = Arc::new(wire::served_models(lake)?);
+    Ok(ApiState::new(engine, what_if, env!("CARGO_PKG_VERSION"), metrics, shutdown))
 }
 
 /// Serves until the shutdown.

@@ -8,6 +8,7 @@ use ::engine::{Engine, EngineParts, EngineSettings, ObjectStoreUrl};
 use ::ingest::kafka::KafkaConfig;
 use ::lake::catalog::LakeCatalog;
 use ::lake::{Lake, LakeOptions, S3Settings, StoreSettings};
+use ::models::what_if::ServedModels;
 use domain::{Error, Result};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::signal::unix::{SignalKind, signal};
@@ -81,6 +82,11 @@ pub(crate) fn marts(lake: Arc<Lake>) -> Result<Marts> {
 /// What models read their series with.
 pub(crate) fn series(lake: Arc<Lake>) -> Result<SeriesReader> {
     Ok(SeriesReader::new(&engine(Arc::clone(&lake))?, lake))
+}
+
+/// What answers what would be.
+pub(crate) fn served_models(lake: Arc<Lake>) -> Result<ServedModels> {
+    Ok(ServedModels::new(Arc::new(series(Arc::clone(&lake))?), Arc::clone(&lake) as _, lake))
 }
 
 /// The recorder of this process's metrics, to be installed once and before any of them is counted.

@@ -60,8 +60,17 @@ impl DailySeries {
     }
 }
 
+/// The weather of a day: as it was observed, else as it was forecast last.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct DayWeather {
+    /// Mean temperature in degrees Celsius.
+    pub temp_mean_c: Option<f64>,
+    /// Rain and melted snow in millimetres.
+    pub precipitation_mm: Option<f64>,
+}
+
 /// What is known of a business day before it comes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct PlannedDay {
     /// Whether the store is closed.
     pub is_closed: bool,
@@ -71,10 +80,12 @@ pub struct PlannedDay {
     pub is_school_holiday: bool,
     /// Whether a promotion of the business is on.
     pub is_promotion: bool,
+    /// Its weather where the store is, as far as that is known.
+    pub weather: DayWeather,
 }
 
 /// The days of a store, those to come among them. Days that it does not hold are like any other.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct StorePlan {
     /// The first day.
     pub start: NaiveDate,
@@ -126,6 +137,66 @@ pub struct DayForecast {
     pub quantiles: [f64; 11],
     /// Of the units of all days from the first one ahead up to and with this one.
     pub total: Total,
+    /// What the mean is made of.
+    pub effects: Effects,
+}
+
+/// What a day's mean is made of, in units: together they are the mean. Each of promotion, events and weather is what the model forecasts of the day as it is planned, less
+/// what it forecasts without: of the weather first, of events last.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Effects {
+    /// The mean of the open days of the last year.
+    pub base: f64,
+    /// What the days that are forecast have more than that, on the mean of whole weeks.
+    pub trend: f64,
+    /// What the day has more than those: its weekday, its time of the year.
+    pub season: f64,
+    /// Promotions, on this day and around it.
+    pub promotion: f64,
+    /// Holidays, school holidays, and closures that are no weekday's.
+    pub events: f64,
+    /// The weather that is forecast, beside not knowing it.
+    pub weather: f64,
+    /// What the figure was changed by after that: no article is forecast below 0, or above twice the greatest day of its history.
+    pub adjustment: f64,
+}
+
+/// The columns of [`Effects`] in `marts.forecasts`, in their order.
+pub const EFFECT_COLUMNS: [&str; 7] = [
+    "effect_base",
+    "effect_trend",
+    "effect_season",
+    "effect_promotion",
+    "effect_events",
+    "effect_weather",
+    "effect_adjustment",
+];
+
+impl Effects {
+    /// In the order of [`EFFECT_COLUMNS`].
+    #[must_use]
+    pub fn parts(&self) -> [f64; 7] {
+        let Self { base, trend, season, promotion, events, weather, adjustment } = *self;
+        [base, trend, season, promotion, events, weather, adjustment]
+    }
+
+    /// Their sum.
+    #[must_use]
+    pub fn sum(&self) -> f64 {
+        self.parts().iter().sum()
+    }
+}
+
+impl std::ops::AddAssign for Effects {
+    fn add_assign(&mut self, other: Self) {
+        self.base += other.base;
+        self.trend += other.trend;
+        self.season += other.season;
+        self.promotion += other.promotion;
+        self.events += other.events;
+        self.weather += other.weather;
+        self.adjustment += other.adjustment;
+    }
 }
 
 /// Units of some days in all: what is needed until a delivery comes. Finite, not below 0; quantiles do not fall.
@@ -269,6 +340,19 @@ pub fn columns() -> Vec<Column> {
         ),
         total("total_q900", "What it stays below in nine cases of ten"),
         total("total_q975", "What it stays below in thirty-nine cases of forty"),
+        total(
+            "effect_base",
+            "Of the mean: what the open days of the last year had on the mean. The effects sum to the mean",
+        ),
+        total("effect_trend", "Of the mean: what whole weeks that are forecast have more than that"),
+        total("effect_season", "Of the mean: weekday and time of the year"),
+        total("effect_promotion", "Of the mean: promotions, on the day and around it"),
+        total("effect_events", "Of the mean: holidays, school holidays, and closures that are no weekday's"),
+        total("effect_weather", "Of the mean: the weather that is forecast, beside not knowing it"),
+        total(
+            "effect_adjustment",
+            "Of the mean: what the model's figure was changed by, to lie within its bounds",
+        ),
         Column::required(
             "model_version",
             DataType::Utf8,

@@ -24,6 +24,7 @@ pub mod replay;
 pub mod scope;
 pub mod table;
 pub mod views;
+pub mod what_if;
 pub mod zone;
 
 pub use dead_letter::DeadLetter;

@@ -29,7 +29,7 @@ const ITEM_DAYS: &str = "marts.item_days";
 const PRODUCTS: &str = "curated.products";
 
 /// The feeds that plans are made of.
-const PLANNED_BY: [Feed; 2] = [Feed::Stores, Feed::Events];
+const PLANNED_BY: [Feed; 3] = [Feed::Stores, Feed::Events, Feed::Weather];
 
 /// Reads series out of a lake.
 #[derive(Debug)]

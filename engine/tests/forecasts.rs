@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{Days, NaiveDate};
-use domain::forecast::{Backtest, DayForecast, ForecastRun, SeriesForecast, Subject, Total};
+use domain::forecast::{Backtest, DayForecast, Effects, ForecastRun, SeriesForecast, Subject, Total};
 use domain::ports::{ForecastSink as _, ModelRegistry as _, Tables as _};
 use domain::registry::{ModelAction, ModelEvent};
 use domain::{Feed, Principal, civil};
@@ -89,6 +89,7 @@ fn forecast(subject: Subject, days: u64) -> SeriesForecast {
         date: origin + Days::new(ahead),
         mean: 2.0,
         quantiles: [0.0, 1.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 3.0, 9.0],
+        effects: Effects::default(),
         total: Total::default(),
     };
     SeriesForecast {

@@ -37,7 +37,8 @@ fn check(run: &ForecastRun) -> Result<()> {
             let total = [day.total.median, day.total.q900, day.total.q975];
             let all = day.quantiles.iter().chain(&total).chain([&day.mean, &day.total.mean]);
             let finite = all.into_iter().all(|figure| figure.is_finite() && *figure >= 0.0);
-            finite && day.quantiles.is_sorted() && total.is_sorted()
+            let explained = day.effects.parts().iter().all(|part| part.is_finite());
+            finite && explained && day.quantiles.is_sorted() && total.is_sorted()
         })
     };
     match run.forecasts.iter().find(|forecast| !sound(forecast)) {

@@ -11,7 +11,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::TimestampMicrosecondType;
 use chrono::{Days, NaiveDate};
 use domain::ErrorKind;
-use domain::forecast::{Backtest, DayForecast, ForecastRun, SeriesForecast, Subject, Total};
+use domain::forecast::{Backtest, DayForecast, Effects, ForecastRun, SeriesForecast, Subject, Total};
 use domain::ports::{Blobs, ForecastSink, Snapshots, WrittenRows};
 use futures::future::join_all;
 use lake::{Lake, LakeOptions};
@@ -34,6 +34,7 @@ fn run(digit: char, articles: usize, origin: &str, created_at: i64) -> ForecastR
         mean: 1.5,
         quantiles: std::array::from_fn(|at| at as f64),
         total: Total { mean: 1.5 * ahead as f64, median: 1.0, q900: 3.0, q975: 4.0 },
+        effects: Effects { base: 2.0, weather: -0.5, ..Effects::default() },
     };
     let forecast = |article: usize| SeriesForecast {
         tenant: "gift-uk".to_owned(),

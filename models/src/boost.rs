@@ -12,7 +12,7 @@ mod leaf;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use bins::Bins;
 pub use bins::Columns;
@@ -81,7 +81,7 @@ pub struct Target {
 }
 
 /// A grown forest.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Forest {
     bins: Bins,
     trees: Vec<Tree>,

@@ -18,7 +18,7 @@ use crate::classical::{ets, theta};
 use crate::panel::Window;
 
 pub use blend::Chosen;
-pub(crate) use blend::Members;
+pub(crate) use blend::{Asked, Members};
 use boosted::Forests;
 pub use frame::Frame;
 pub(crate) use frame::{MEDIAN, SCORED, quantile};
@@ -116,7 +116,7 @@ impl Candidate {
         match self {
             Self::Blend => {
                 let chosen = chosen.cloned().unwrap_or_default();
-                Members::learn(window).forecast(window, &[&chosen]).pop().unwrap_or_default()
+                chosen.blend(window, &Members::learn(window).ask(window, &[&chosen]))
             }
             Self::SeasonalNaive => seasonal_naive::forecast(window),
             Self::Ets => classical::normal(window, |known, season, horizon| {

@@ -14,6 +14,7 @@ use crate::boost::Columns;
 use crate::panel::{Frequency, LongSeries, LongTable};
 use history::History;
 use market::Market;
+pub(crate) use market::sums as market;
 
 /// Rows before an origin that a net reads one by one, at most: where seasons are long, more would fill the memory.
 const NEWEST: usize = 64;
@@ -46,6 +47,8 @@ pub struct Question {
     pub target: usize,
     /// How many rows are known; the target is none of them.
     pub origin: usize,
+    /// Whether what is forecast of the target ([`crate::panel::Role::Forecast`]) is told, where it is there.
+    pub foresees: bool,
 }
 
 /// What is told, and in which unit.
@@ -220,7 +223,7 @@ mod tests {
                     series.covariates[1][*row] = rubbish;
                 }
             }
-            let question = [Question { series, target: origin + ahead, origin }];
+            let question = [Question { series, target: origin + ahead, origin, foresees: false }];
             let known = before.series.iter().map(|series| series.y.len()).collect::<Vec<_>>();
             let told = |table: &LongTable| {
                 let features = Features::new(table, &view, &known);
@@ -239,7 +242,7 @@ mod tests {
     fn what_is_told_is_what_came() {
         let (table, view) = (table(0), view());
         let features = Features::new(&table, &view, &[DAYS, DAYS - 100]);
-        let question = Question { series: 0, target: 372, origin: 370 };
+        let question = Question { series: 0, target: 372, origin: 370, foresees: false };
         let told = features.tell(&[question]);
         let value = |name: &str| {
             let at =

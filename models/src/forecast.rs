@@ -11,6 +11,8 @@
 mod business;
 mod closures;
 mod conformal;
+mod effects;
+mod frozen;
 mod leaf;
 mod levels;
 mod manifest;
@@ -27,6 +29,7 @@ use domain::principal::{Principal, StoreScope};
 use domain::{Error, Result};
 use serde::Serialize;
 
+pub use frozen::Frozen;
 pub(crate) use leaf::CAP_FACTOR;
 pub use manifest::CODE_VERSION;
 pub(crate) use manifest::{Configuration, hash};
@@ -158,6 +161,14 @@ pub struct Forecasts {
     pub origins: Option<(NaiveDate, NaiveDate)>,
 }
 
+impl Forecasts {
+    /// By store, the last day whose sales were known.
+    fn last_days(&self) -> BTreeMap<&str, String> {
+        let of_store = self.forecasts.iter().filter(|made| made.subject.level() == "store");
+        of_store.filter_map(|made| Some((made.subject.store()?, made.origin.to_string()))).collect()
+    }
+}
+
 /// Splits a set by business, in order of their names.
 #[must_use]
 pub fn by_tenant(set: SeriesSet) -> Vec<(String, SeriesSet)> {
@@ -203,8 +214,8 @@ pub fn forecast(
     // Tables are large: one at a time.
     drop(older);
     progress(Stage::Learning);
-    let business = Business::new(set, &config, 0);
-    let (leaves, learned) = learned(&business, selection.as_ref())?;
+    let mut business = Business::new(set, &config, 0);
+    let (leaves, learned) = learned(&mut business, selection.as_ref())?;
     let made = levels(&business, &leaves);
     let parent = before.parent.as_deref();
     let identity =
@@ -277,8 +288,9 @@ fn judged(
         return (None, Way::None, leaves(older, &window, Vec::new()));
     }
     let chosen: Vec<&Chosen> = entrants.iter().map(|selection| &selection.chosen).collect();
-    let answers = Members::learn(&window).forecast(&window, &chosen);
-    let mut made: Vec<Leaves> = answers.into_iter().map(|answers| leaves(older, &window, answers)).collect();
+    let asked = Members::learn(&window).ask(&window, &chosen);
+    let mut made: Vec<Leaves> =
+        chosen.iter().map(|chosen| leaves(older, &window, chosen.blend(&window, &asked))).collect();
     let last = made.pop().unwrap_or_default();
     match (new, served) {
         (Some(new), Some(served)) => {
@@ -295,16 +307,21 @@ fn judged(
     }
 }
 
-/// The leaves as of the last day, and what the model has learned by then. Without a model, each article has its own days.
-fn learned(business: &Business<'_>, selection: Option<&Selection>) -> Result<(Leaves, Option<Vec<u8>>)> {
+/// The leaves as of the last day, explained, and what the model has learned by then. Without a model, each article has its own days.
+fn learned(business: &mut Business<'_>, selection: Option<&Selection>) -> Result<(Leaves, Option<Vec<u8>>)> {
     let mut window = business.window();
-    let Some(selection) = selection.filter(|_| !window.parts.is_empty()) else {
+    let Some(Selection { chosen, .. }) = selection.filter(|_| !window.parts.is_empty()) else {
         window.parts.clear();
-        return Ok((leaves(business, &window, Vec::new()), None));
+        let mut leaves = leaves(business, &window, Vec::new());
+        effects::of_own_days(business, &mut leaves);
+        return Ok((leaves, None));
     };
     let members = Members::learn(&window);
-    let answers = members.forecast(&window, &[&selection.chosen]).pop().unwrap_or_default();
-    Ok((leaves(business, &window, answers), Some(members.learned(&selection.chosen)?)))
+    let asked = members.ask(&window, &[chosen]);
+    let mut leaves = leaves(business, &window, chosen.blend(&window, &asked));
+    effects::of_own_days(business, &mut leaves);
+    effects::of_model(business, &members, chosen, asked, &mut leaves);
+    Ok((leaves, Some(members.learned(chosen)?)))
 }
 
 /// How far forecasts from the older origin were from what came.

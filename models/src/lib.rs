@@ -13,3 +13,4 @@ pub mod forecast;
 pub mod panel;
 pub mod registry;
 pub mod tide;
+pub mod what_if;

@@ -271,4 +271,4 @@ async fn added<T>(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -14,6 +14,7 @@ use burn_optim::grad_clipping::GradientClippingConfig;
 use burn_optim::{AdamWConfig, GradientsParams};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
 
 use domain::forecast::QUANTILES_PER_MILLE;
 
@@ -102,6 +103,14 @@ pub struct Came {
     pub size: Vec<f32>,
 }
 
+/// A layer as it is stored.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Layer {
+    /// Row by row: of each input what it counts for each output.
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+}
+
 /// A layer: what it reads times weights, and a bias.
 #[derive(Module, Debug)]
 struct Linear {
@@ -127,15 +136,38 @@ pub struct Net {
 }
 
 impl Net {
-    /// Its parameters, layer by layer.
-    pub(crate) fn parameters(&self) -> Vec<f32> {
+    /// Its layers, to be stored.
+    pub(crate) fn layers(&self) -> Vec<Layer> {
         let layers = [&self.first, &self.second, &self.code, &self.third, &self.fourth, &self.last];
-        let of_layer = |layer: &Linear| {
-            let weight = layer.weight.val().into_data();
-            let bias = layer.bias.val().into_data();
-            weight.iter::<f32>().chain(bias.iter::<f32>()).collect::<Vec<_>>()
+        let of_layer = |layer: &Linear| Layer {
+            weight: layer.weight.val().into_data().iter().collect(),
+            bias: layer.bias.val().into_data().iter().collect(),
         };
-        layers.into_iter().flat_map(of_layer).collect()
+        layers.into_iter().map(of_layer).collect()
+    }
+
+    /// A net of stored layers; none where they are not those of a net.
+    pub(crate) fn of(layers: &[Layer]) -> Option<Self> {
+        let device = Device::flex();
+        let linear = |layer: &Layer| {
+            let to = layer.bias.len();
+            let from = layer.weight.len().checked_div(to).filter(|from| from * to == layer.weight.len())?;
+            let weight = TensorData::new(layer.weight.clone(), [from, to]);
+            let bias = TensorData::new(layer.bias.clone(), [to]);
+            Some(Linear {
+                weight: Param::from_tensor(Tensor::from_data(weight, &device)),
+                bias: Param::from_tensor(Tensor::from_data(bias, &device)),
+            })
+        };
+        let [first, second, code, third, fourth, last] = layers else { return None };
+        Some(Self {
+            first: linear(first)?,
+            second: linear(second)?,
+            code: linear(code)?,
+            third: linear(third)?,
+            fourth: linear(fourth)?,
+            last: linear(last)?,
+        })
     }
 
     /// A net that has learned nothing, for rows of these widths.

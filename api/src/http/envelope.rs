@@ -1,6 +1,7 @@
 //! The form of every JSON answer: `success`, `data` or `error`, `meta`, and for lists `pagination`.
 
 use axum::Json;
+use axum::extract::rejection::JsonRejection;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use domain::{Error, ErrorKind};
@@ -123,6 +124,17 @@ impl Failure {
         }
         response
     }
+}
+
+/// A body that is not what it must look like.
+pub(super) fn malformed(rejection: &JsonRejection, expected: &str) -> Failure {
+    let code = match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => "PAYLOAD_TOO_LARGE",
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => "UNSUPPORTED_MEDIA_TYPE",
+        _ => "INVALID_REQUEST",
+    };
+    let message = format!("the body must be {expected} as application/json: {}", rejection.body_text());
+    Failure::new(rejection.status(), code, message)
 }
 
 impl From<Error> for Failure {

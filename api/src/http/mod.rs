@@ -5,6 +5,7 @@ mod answering;
 mod as_of;
 mod decisions;
 mod envelope;
+mod explain;
 mod forecast;
 mod frame;
 mod operations;
@@ -12,6 +13,7 @@ mod paged;
 mod parameters;
 mod sql;
 mod tenant;
+mod what_if;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -37,6 +39,8 @@ pub(crate) fn router(state: ApiState, routes: Routes) -> Router {
         router = router
             .route("/api/v1/data/sql", post(sql::query))
             .route("/api/v1/forecast/predictions", get(forecast::predictions))
+            .route("/api/v1/forecast/explain", get(explain::explain))
+            .route("/api/v1/forecast/what-if", post(what_if::what_if))
             .route("/api/v1/forecast/accuracy", get(accuracy::accuracy))
             .route("/api/v1/forecast/recommendations", get(decisions::recommendations))
             .route("/api/v1/forecast/risks", get(decisions::risks));

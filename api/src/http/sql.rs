@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::answering::{Column, written};
-use super::envelope::{Failure, Meta, success};
+use super::envelope::{Failure, Meta, malformed, success};
 use super::tenant::Caller;
 use crate::ApiState;
 
@@ -26,6 +26,9 @@ const ARROW_STREAM: &str = "application/vnd.apache.arrow.stream";
 /// What JSON says in `meta`, for the forms that have none.
 const AS_OF: HeaderName = HeaderName::from_static("x-intellicartel-as-of");
 const TRUNCATED: HeaderName = HeaderName::from_static("x-intellicartel-truncated");
+
+/// What a body looks like.
+const BODY: &str = r#"{"sql": "SELECT ...", "limit"?: 100}"#;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -57,7 +60,7 @@ async fn answer(
     question: Result<Json<Question>, JsonRejection>,
 ) -> Result<Response, Failure> {
     let output = accepted(headers)?;
-    let Json(question) = question.map_err(|rejection| malformed(&rejection))?;
+    let Json(question) = question.map_err(|rejection| malformed(&rejection, BODY))?;
     let max_rows = question.limit.unwrap_or(DEFAULT_ROWS);
     if !(1..=MAX_ROWS).contains(&max_rows) {
         return Err(Failure::fields(&[("limit", format!("{max_rows} rows: give 1 to {MAX_ROWS}"))]));
@@ -90,19 +93,6 @@ fn raw(bytes: Vec<u8>) -> Result<Box<RawValue>, Error> {
         |error: &dyn std::fmt::Display| Error::internal(format!("an answer that is not JSON: {error}"));
     let text = String::from_utf8(bytes).map_err(|error| failed(&error))?;
     RawValue::from_string(text).map_err(|error| failed(&error))
-}
-
-fn malformed(rejection: &JsonRejection) -> Failure {
-    let code = match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => "PAYLOAD_TOO_LARGE",
-        StatusCode::UNSUPPORTED_MEDIA_TYPE => "UNSUPPORTED_MEDIA_TYPE",
-        _ => "INVALID_REQUEST",
-    };
-    let message = format!(
-        r#"the body must be {{"sql": "SELECT ...", "limit"?: 100}} as application/json: {}"#,
-        rejection.body_text()
-    );
-    Failure::new(rejection.status(), code, message)
 }
 
 /// The first form of `Accept` that is ours; without the header, JSON.

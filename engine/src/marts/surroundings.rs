@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use arrow::array::Array;
 use arrow::datatypes::{Float64Type, Int64Type};
+use domain::forecast::DayWeather;
 use domain::marts::{Day, date_of};
 use domain::{Feed, Result};
 use serde_json::{Map, Value, json};
@@ -20,6 +21,14 @@ pub(super) struct Weather {
     /// Mean, least and most in degrees Celsius, rain in millimetres, wind in km/h, humidity in per cent.
     pub(super) figures: [Option<f64>; 6],
     pub(super) condition: Option<String>,
+}
+
+impl Weather {
+    /// As plans tell it.
+    pub(super) fn of_day(&self) -> DayWeather {
+        let [temp_mean_c, _, _, precipitation_mm, _, _] = self.figures;
+        DayWeather { temp_mean_c, precipitation_mm }
+    }
 }
 
 /// The columns of [`Weather::figures`].
@@ -85,10 +94,20 @@ impl Surroundings {
         Ok(known)
     }
 
-    /// What is known of the events alone.
-    pub(super) async fn of_events(work: &Work, version: u64, (first, last): (Day, Day)) -> Result<Self> {
+    /// What is known of the weather and the events of all days from `first` to `last`.
+    pub(super) async fn of_plans(
+        work: &Work,
+        versions: &BTreeMap<Feed, u64>,
+        locations: &BTreeSet<&str>,
+        (first, last): (Day, Day),
+    ) -> Result<Self> {
+        let version = |feed| versions.get(&feed).copied().unwrap_or_default();
         let mut known = Self::default();
-        known.load_events(work, version, first, last).await?;
+        if !locations.is_empty() {
+            let windows = Windows::between(first, last);
+            known.load_weather(work, version(Feed::Weather), locations, &windows).await?;
+        }
+        known.load_events(work, version(Feed::Events), first, last).await?;
         Ok(known)
     }
 

@@ -36,6 +36,11 @@ impl Windows {
         Self { runs: (!all).then(|| joined(runs.into_iter().map(|day| (day, day)).collect())), names }
     }
 
+    /// Of all days from one to another.
+    pub(super) fn between(first: Day, last: Day) -> Self {
+        Self { runs: Some(vec![(first, last)]), names: None }
+    }
+
     /// Within a range of days.
     pub(super) fn within(&self, first: Day, last: Day) -> Self {
         let runs = self.runs.clone().unwrap_or_else(|| vec![(first, last)]);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use arrow_array::RecordBatch;
-use domain::forecast::{DayForecast, ForecastRun, QUANTILE_COLUMNS, SeriesForecast, columns};
+use domain::forecast::{DayForecast, EFFECT_COLUMNS, ForecastRun, QUANTILE_COLUMNS, SeriesForecast, columns};
 use domain::scope::TableScope;
 use domain::table::arrow_schema;
 use domain::{Error, Result, civil};
@@ -70,6 +70,9 @@ fn batch(run: &ForecastRun, of_series: &[&SeriesForecast]) -> Result<RecordBatch
         of_day(&|day| day.total.median),
         of_day(&|day| day.total.q900),
         of_day(&|day| day.total.q975),
+    ]);
+    arrays.extend((0..EFFECT_COLUMNS.len()).map(|at| of_day(&|day| day.effects.parts()[at])));
+    arrays.extend([
         texts(&rows, |_| Some(&run.model_version)),
         texts(&rows, |_| Some(&versions)),
         floats(&rows, |(forecast, _)| forecast.backtest.wape),

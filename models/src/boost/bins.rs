@@ -1,6 +1,6 @@
 //! Features as small numbers: which of a few dozen intervals a value lies in.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Codes that a feature has: 0 for a missing value, 1 and up for its intervals.
 pub(super) const CODES: usize = 64;
@@ -23,7 +23,7 @@ impl Columns {
 }
 
 /// Where the intervals of each feature end.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Bins {
     /// Of each feature the first values of its second interval and of those behind it, ascending.
     cuts: Vec<Vec<f32>>,

@@ -1,7 +1,7 @@
 //! One tree, grown best split first.
 
 use domain::forecast::QUANTILES_PER_MILLE;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::bins::{CODES, Codes};
 use super::{Config, Target, VALUES, leaf};
@@ -15,7 +15,7 @@ type Histogram = [Sums; CODES];
 /// The smallest gain worth a split.
 const LEAST_GAIN: f32 = 1e-3;
 
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 struct Split {
     feature: u32,
     /// Codes up to here go left.
@@ -24,14 +24,14 @@ struct Split {
     missing_left: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 enum Node {
     Split { split: Split, left: u32, right: u32 },
     Leaf(u32),
 }
 
 /// A tree; its first node is the root.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Tree {
     nodes: Vec<Node>,
     leaves: Vec<[f32; VALUES]>,

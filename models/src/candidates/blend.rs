@@ -4,6 +4,8 @@
 //! forecast a horizon later, of periods that lie behind all of those, says by how much quantiles and mean were off. Then they learn again up to the
 //! origin itself.
 
+use std::collections::BTreeMap;
+
 use domain::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -11,9 +13,10 @@ use super::boosted::Forests;
 use super::calibration::Calibration;
 use super::net::Nets;
 use super::weights::{Weights, mixed};
-use super::{Answer, Candidate, Frame, Sight};
+use super::{Answer, Candidate, Frame, Sight, pooled};
 use crate::classical::demand::DemandClass;
-use crate::panel::{LongSeries, Part, Window};
+use crate::features::market;
+use crate::panel::{LongSeries, Part, Period, Settings, Window};
 
 /// What is blended.
 pub(super) const MEMBERS: [Candidate; 5] = [
@@ -39,6 +42,16 @@ pub struct Chosen {
 }
 
 impl Chosen {
+    /// The blend of what members have answered for the parts of a window.
+    pub(crate) fn blend(&self, window: &Window<'_>, Asked(members): &Asked) -> Vec<Answer> {
+        let classes = classes(window);
+        let of_part = |(at, part): (usize, &Part)| {
+            let class = classes[part.series];
+            self.calibration.apply(class, self.weights.blend(class, |member| &members[member][at]))
+        };
+        window.parts.iter().enumerate().map(of_part).collect()
+    }
+
     /// By the known rows of a window alone.
     pub(crate) fn of(window: &Window<'_>) -> Self {
         let older = |horizons: usize| window.before(horizons * window.settings.horizon);
@@ -46,12 +59,10 @@ impl Chosen {
         if oldest.parts.is_empty() {
             return Self::default();
         }
-        let forests = Forests::grow(&oldest, Sight::Known);
-        let nets = Nets::learn(&oldest, Sight::Known);
+        let members = Members::learn(&oldest);
         let frames = |window: &Window<'_>| {
             let some = window.some(MOST_WEIGHED);
-            answers(window, &some.parts, &forests, &nets, |_, _| true)
-                .map(|answers| Frame::new(&some, answers))
+            members.answers(window, &some.parts, |_, _| true).map(|answers| Frame::new(&some, answers))
         };
         let classes = classes(window);
         let weights = Weights::of(&frames(&oldest), &classes);
@@ -60,6 +71,10 @@ impl Chosen {
         Self { weights, calibration }
     }
 }
+
+/// What members have answered, in their order, for the parts of a window.
+#[derive(Debug)]
+pub(crate) struct Asked([Vec<Answer>; MEMBERS.len()]);
 
 /// What is blended, having learned up to an origin.
 #[derive(Debug)]
@@ -74,21 +89,57 @@ impl Members {
         Self { forests: Forests::grow(window, Sight::Known), nets: Nets::learn(window, Sight::Known) }
     }
 
-    /// Forecasts the parts of the window, by each of some choices.
-    pub(crate) fn forecast(&self, window: &Window<'_>, chosen: &[&Chosen]) -> Vec<Vec<Answer>> {
+    /// What they answer for the parts of a window; those that count for none of some choices are not asked.
+    pub(crate) fn ask(&self, window: &Window<'_>, chosen: &[&Chosen]) -> Asked {
         let classes = classes(window);
         let counts = |member: usize, part: &Part| {
             chosen.iter().any(|chosen| chosen.weights.share(classes[part.series], member) > 0.0)
         };
-        let members = answers(window, &window.parts, &self.forests, &self.nets, counts);
-        let of_part = |Chosen { weights, calibration }: &Chosen, at: usize, part: &Part| {
-            let class = classes[part.series];
-            calibration.apply(class, weights.blend(class, |member| &members[member][at]))
+        Asked(self.answers(window, &window.parts, counts))
+    }
+
+    /// Asks those again that are told of plans, for parts of the window at some places.
+    pub(crate) fn ask_again(&self, window: &Window<'_>, places: &[usize], Asked(members): &mut Asked) {
+        if places.is_empty() {
+            return;
+        }
+        let parts: Vec<Part> = places.iter().map(|place| window.parts[*place]).collect();
+        for (member, answers) in MEMBERS.iter().zip(members) {
+            if let Some(anew) = self.of_all_series(*member, window, &parts) {
+                places.iter().zip(anew).for_each(|(place, answer)| answers[*place] = answer);
+            }
+        }
+    }
+
+    /// What each member answers for some parts of a window; nothing for those for which it need not be asked.
+    fn answers(
+        &self,
+        window: &Window<'_>,
+        parts: &[Part],
+        is_asked: impl Fn(usize, &Part) -> bool,
+    ) -> [Vec<Answer>; MEMBERS.len()] {
+        let of_some = |at: usize| {
+            let asked = parts.iter().copied().filter(|part| is_asked(at, part)).collect();
+            let asked = Window { parts: asked, ..window.clone() };
+            let mut made = floored(window, MEMBERS[at].forecast(&asked, None)).into_iter();
+            let of_part = |part: &Part| {
+                if is_asked(at, part) { made.next().unwrap_or_default() } else { Answer::default() }
+            };
+            parts.iter().map(of_part).collect()
         };
-        let of_parts = |chosen: &&Chosen| {
-            window.parts.iter().enumerate().map(|(at, part)| of_part(chosen, at, part)).collect()
+        std::array::from_fn(|at| {
+            self.of_all_series(MEMBERS[at], window, parts).unwrap_or_else(|| of_some(at))
+        })
+    }
+
+    /// The answers of a member that learns from all series.
+    fn of_all_series(&self, member: Candidate, window: &Window<'_>, parts: &[Part]) -> Option<Vec<Answer>> {
+        let answers = match member {
+            Candidate::Boost(_) => self.forests.forecast(window, parts),
+            Candidate::Tide(_) => self.nets.forecast(window, parts),
+            _ => return None,
         };
-        chosen.iter().map(of_parts).collect()
+        Some(floored(window, answers))
     }
 
     /// All that shapes a forecast, as JSON: what was chosen, forests and nets. Models of one series keep nothing.
@@ -96,37 +147,29 @@ impl Members {
         serde_json::to_vec(&(chosen, self.forests.learned(), self.nets.learned()))
             .map_err(|error| Error::internal(format!("what a model has learned: {error}")))
     }
+
+    /// What was chosen, and the members, of [`Self::learned`]; none where it is something else.
+    pub(crate) fn of(learned: &[u8], settings: &Settings) -> Option<(Chosen, Self)> {
+        let (chosen, forests, nets) = serde_json::from_slice(learned).ok()?;
+        let forests = Forests::of(forests, settings, Sight::Known);
+        Some((chosen, Self { forests, nets: Nets::of(nets, settings, Sight::Known)? }))
+    }
+
+    /// What all parts of a window came to, period by period: what they are told of the others.
+    pub(crate) fn market(window: &Window<'_>) -> BTreeMap<Period, f64> {
+        market(window.table, &pooled::view(window.settings, Sight::Known), &window.known())
+    }
 }
 
-/// What each member answers for some parts of a window; nothing for those for which it need not be asked. What is below 0 is 0 before it is blended, where
-/// it would be so in the end.
-fn answers(
-    window: &Window<'_>,
-    parts: &[Part],
-    forests: &Forests,
-    nets: &Nets,
-    is_asked: impl Fn(usize, &Part) -> bool,
-) -> [Vec<Answer>; MEMBERS.len()] {
-    let of_some = |at: usize, member: Candidate| {
-        let asked = parts.iter().copied().filter(|part| is_asked(at, part)).collect();
-        let mut made = member.forecast(&Window { parts: asked, ..window.clone() }, None).into_iter();
-        let of_part = |part: &Part| {
-            if is_asked(at, part) { made.next().unwrap_or_default() } else { Answer::default() }
-        };
-        parts.iter().map(of_part).collect()
-    };
-    let mut all = std::array::from_fn(|at| match MEMBERS[at] {
-        Candidate::Boost(_) => forests.forecast(window, parts),
-        Candidate::Tide(_) => nets.forecast(window, parts),
-        other => of_some(at, other),
-    });
+/// What is below 0 is 0 before it is blended, where it would be so in the end.
+fn floored(window: &Window<'_>, mut answers: Vec<Answer>) -> Vec<Answer> {
     if window.settings.clip0 {
-        for answer in all.iter_mut().flatten() {
+        for answer in &mut answers {
             let columns = answer.quantiles.iter_mut().chain([&mut answer.mean]);
             columns.flatten().for_each(|value| *value = value.max(0.0));
         }
     }
-    all
+    answers
 }
 
 /// The class of each of the table's series, by its known rows on which it is open.

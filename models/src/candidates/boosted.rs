@@ -7,7 +7,7 @@ use super::pooled::{self, BEND, MOST_LEVELS, bent, size, unbent};
 use super::{Answer, Sight};
 use crate::boost::{self, Forest, MEAN, Target, VALUES};
 use crate::features::{Features, Question, Told, View};
-use crate::panel::{Part, Window, on_threads};
+use crate::panel::{Part, Settings, Window, on_threads};
 
 /// Forests that are averaged, each grown from rows and origins of its own.
 const FORESTS: usize = 2;
@@ -46,12 +46,17 @@ impl Forests {
         &self.forests
     }
 
+    /// Of what was learned.
+    pub(super) fn of(forests: Vec<Forest>, settings: &Settings, sight: Sight) -> Self {
+        Self { view: pooled::view(settings, sight), forests }
+    }
+
     /// Forecasts parts of a window at the same origin or a later one. What all series did is that of the whole window.
     pub(super) fn forecast(&self, window: &Window<'_>, parts: &[Part]) -> Vec<Answer> {
         let features = Features::new(window.table, &self.view, &window.known());
         on_threads(window.settings.jobs, parts, |part| {
-            let ahead =
-                |ahead| Question { series: part.series, target: part.known + ahead, origin: part.known };
+            let (series, origin, foresees) = (part.series, part.known, window.foresees(part));
+            let ahead = |ahead| Question { series, target: origin + ahead, origin, foresees };
             answer(
                 &self.forests,
                 &features.tell(&(0..window.settings.horizon).map(ahead).collect::<Vec<_>>()),
@@ -60,8 +65,8 @@ impl Forests {
     }
 }
 
-/// What is asked of the known rows: each on which a series is open, from an origin a random number of periods before it. The first rows of a series are no
-/// origins: too little is known there.
+/// What is asked of the known rows: each on which a series is open, from an origin a random number of periods before it, half of them with what could have been
+/// forecast. The first rows of a series are no origins: too little is known there.
 fn questions(window: &Window<'_>, features: &Features<'_>, seed: u64) -> Vec<Question> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let first = |part: &Part| part.first_origin(window.settings.season);
@@ -69,14 +74,16 @@ fn questions(window: &Window<'_>, features: &Features<'_>, seed: u64) -> Vec<Que
         |part: &Part| (first(part)..part.known).filter(|row| features.is_active(part.series, *row)).count();
     let count: usize = window.parts.iter().map(targets).sum();
     let kept = window.settings.rows as f64 / count.max(1) as f64;
+    let has_forecasts = window.table.has_forecasts();
     let mut questions = Vec::with_capacity(count.min(window.settings.rows));
     for part in &window.parts {
         for target in (first(part)..part.known).filter(|row| features.is_active(part.series, *row)) {
             let back = random.random_range(0..window.settings.horizon);
             let is_kept = random.random::<f64>() < kept;
+            let foresees = has_forecasts && random.random();
             if let Some(origin) = target.checked_sub(back).filter(|origin| is_kept && *origin >= first(part))
             {
-                questions.push(Question { series: part.series, target, origin });
+                questions.push(Question { series: part.series, target, origin, foresees });
             }
         }
     }

@@ -2,13 +2,13 @@
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::pooled::{self, BEND, MOST_LEVELS, bent, size, unbent};
 use super::{Answer, Sight};
 use crate::features::{Features, Question, Told, View};
-use crate::panel::{Part, Window, on_threads};
-use crate::tide::{Came, Config, Net, Read, VALUES};
+use crate::panel::{Part, Settings, Window, on_threads};
+use crate::tide::{Came, Config, Layer, Net, Read, VALUES};
 
 /// Nets that are averaged, each from a seed of its own.
 const NETS: u64 = 2;
@@ -28,8 +28,15 @@ const ASIDE: usize = 200;
 /// Parts that are answered at once: what is told of them is held in memory.
 const AT_ONCE: usize = 64;
 
-/// An origin of a series: the series, and how many of its rows are known.
-type Origin = (usize, usize);
+/// An origin of a series: the series, how many of its rows are known, and whether it foresees what could be forecast.
+type Origin = (usize, usize, bool);
+
+/// How columns are brought to scale, and the layers of the nets.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Learned {
+    columns: Vec<Column>,
+    nets: Vec<Vec<Layer>>,
+}
 
 /// Nets that have learned what came before a window's origin.
 #[derive(Debug)]
@@ -61,9 +68,15 @@ impl Nets {
         Self { view, columns, nets }
     }
 
-    /// What was learned: how columns are brought to scale, and the parameters of the nets.
-    pub(super) fn learned(&self) -> (&[Column], Vec<Vec<f32>>) {
-        (&self.columns, self.nets.iter().map(Net::parameters).collect())
+    /// What was learned.
+    pub(super) fn learned(&self) -> Learned {
+        Learned { columns: self.columns.clone(), nets: self.nets.iter().map(Net::layers).collect() }
+    }
+
+    /// Of what was learned; none where that is not what nets learn.
+    pub(super) fn of(learned: Learned, settings: &Settings, sight: Sight) -> Option<Self> {
+        let nets = learned.nets.iter().map(|layers| Net::of(layers)).collect::<Option<_>>()?;
+        Some(Self { view: pooled::view(settings, sight), columns: learned.columns, nets })
     }
 
     /// Forecasts parts of a window at the same origin or a later one. What all series did is that of the whole window.
@@ -71,7 +84,8 @@ impl Nets {
         let horizon = window.settings.horizon;
         let features = Features::new(window.table, &self.view, &window.known());
         let of_parts = |parts: &&[Part]| -> Vec<Answer> {
-            let origins: Vec<Origin> = parts.iter().map(|part| (part.series, part.known)).collect();
+            let origin = |part: &Part| (part.series, part.known, window.foresees(part));
+            let origins: Vec<Origin> = parts.iter().map(origin).collect();
             let told = tell(&features, &origins, horizon);
             let read = read(&features, &origins, &told, &self.columns, horizon);
             let made: Vec<_> = self.nets.iter().map(|net| net.predict(&read)).collect();
@@ -83,24 +97,27 @@ impl Nets {
     }
 }
 
-/// The origins that are learned from: as many as give the rows that there may be, by chance. Of the newest ones only the first periods ahead have come.
+/// The origins that are learned from: as many as give the rows that there may be, by chance, half of them with what could have been forecast. Of the newest ones only the first periods ahead have come.
 fn origins(window: &Window<'_>) -> Vec<Origin> {
     let of_part = |part: &Part| {
         let series = part.series;
-        (part.first_origin(window.settings.season)..part.known).map(move |origin| (series, origin))
+        (part.first_origin(window.settings.season)..part.known).map(move |origin| (series, origin, false))
     };
     let mut origins: Vec<Origin> = window.parts.iter().flat_map(of_part).collect();
     let kept = window.settings.rows as f64 / (origins.len() * window.settings.horizon) as f64;
     let mut random = ChaCha8Rng::seed_from_u64(window.settings.net.seed);
     origins.retain(|_| random.random::<f64>() < kept);
+    if window.table.has_forecasts() {
+        origins.iter_mut().for_each(|(.., foresees)| *foresees = random.random());
+    }
     origins
 }
 
 /// What is told of each period ahead of each origin.
 fn tell(features: &Features<'_>, origins: &[Origin], horizon: usize) -> Told {
-    let ahead = |(series, origin): &Origin| {
-        let (series, origin) = (*series, *origin);
-        (0..horizon).map(move |ahead| Question { series, target: origin + ahead, origin })
+    let ahead = |origin: &Origin| {
+        let (series, origin, foresees) = *origin;
+        (0..horizon).map(move |ahead| Question { series, target: origin + ahead, origin, foresees })
     };
     features.tell(&origins.iter().flat_map(ahead).collect::<Vec<_>>())
 }
@@ -113,7 +130,7 @@ fn read(
     horizon: usize,
 ) -> Read {
     let mut read = Read { horizon, ..Read::default() };
-    origins.iter().for_each(|(series, origin)| features.newest(*series, *origin, &mut read.past));
+    origins.iter().for_each(|(series, origin, _)| features.newest(*series, *origin, &mut read.past));
     for (row, like) in told.like.iter().enumerate() {
         let like = f64::from(*like).clamp(-MOST_LEVELS, MOST_LEVELS);
         read.start.push(bent(like) as f32);
@@ -130,7 +147,7 @@ fn came(window: &Window<'_>, features: &Features<'_>, origins: &[Origin], told: 
     let (scales, known, horizon) = (window.scales(), window.known(), window.settings.horizon);
     let mut came = Came::default();
     for (row, (level, like)) in told.levels.iter().zip(&told.like).enumerate() {
-        let (series, origin) = origins[row / horizon];
+        let (series, origin, _) = origins[row / horizon];
         let target = origin + row % horizon;
         let counts = f32::from(u8::from(target < known[series] && features.is_active(series, target)));
         let y = Some(window.table.series[series].y[target] / level).filter(|_| counts > 0.0).unwrap_or(0.0);
@@ -154,7 +171,7 @@ fn came(window: &Window<'_>, features: &Features<'_>, origins: &[Origin], told: 
 }
 
 /// How a column is brought to the scale of the others.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(super) struct Column {
     mean: f32,
     spread: f32,

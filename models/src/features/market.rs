@@ -14,19 +14,25 @@ pub(super) struct Market {
     sums: Sums,
 }
 
-impl Market {
-    /// Of the known rows of each series.
-    pub(super) fn new(table: &LongTable, view: &View, known: &[usize]) -> Self {
-        let mut sums: BTreeMap<Period, f64> = BTreeMap::new();
-        for (series, known) in table.series.iter().zip(known) {
-            for row in 0..*known {
-                // A period on which all are closed is one, too: places are as far apart as periods.
-                let value = if is_active(series, view, row) { series.y[row] } else { 0.0 };
-                *sums.entry(series.periods[row]).or_default() += value;
-            }
+/// What the known rows of all series come to, by period.
+pub(crate) fn sums(table: &LongTable, view: &View, known: &[usize]) -> BTreeMap<Period, f64> {
+    let mut sums: BTreeMap<Period, f64> = BTreeMap::new();
+    for (series, known) in table.series.iter().zip(known) {
+        for row in 0..*known {
+            // A period on which all are closed is one, too: places are as far apart as periods.
+            let value = if is_active(series, view, row) { series.y[row] } else { 0.0 };
+            *sums.entry(series.periods[row]).or_default() += value;
         }
-        let places = sums.keys().enumerate().map(|(at, period)| (*period, at)).collect();
-        Self { frequency: table.frequency, places, sums: Sums::of(sums.into_values()) }
+    }
+    sums
+}
+
+impl Market {
+    /// Of the known rows of each series, unless the table tells what it is a part of.
+    pub(super) fn new(table: &LongTable, view: &View, known: &[usize]) -> Self {
+        let all = table.market.as_deref().cloned().unwrap_or_else(|| sums(table, view, known));
+        let places = all.keys().enumerate().map(|(at, period)| (*period, at)).collect();
+        Self { frequency: table.frequency, places, sums: Sums::of(all.into_values()) }
     }
 
     /// How all series moved up to the origin, and did at the target's time a year before.

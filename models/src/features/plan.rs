@@ -12,11 +12,13 @@ pub(super) fn tell(row: &mut Row, table: &LongTable, view: &View, question: &Que
     for (at, covariate) in table.covariates.iter().enumerate() {
         let is_told = match covariate.role {
             Role::Static => true,
-            Role::Known => view.known,
+            Role::Known | Role::Forecast => view.known,
             Role::Oracle => view.oracle,
         };
         if is_told {
-            row.push(&covariate.name, series.covariates[at][question.target]);
+            let is_there = covariate.role != Role::Forecast || question.foresees;
+            let value = Some(series.covariates[at][question.target]).filter(|_| is_there);
+            row.push(&covariate.name, value.unwrap_or(f64::NAN));
         }
         if is_told && view.around.contains(&at) {
             around(row, &covariate.name, series, at, question, view.horizon);

@@ -17,7 +17,7 @@ const SHARE_SOLD: f64 = 0.8;
 const SEASON_DAYS: usize = 7;
 
 /// By store, on which kinds of days it is closed.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Closures(HashMap<String, Kinds>);
 
 #[derive(Debug, Default, Clone, Copy)]

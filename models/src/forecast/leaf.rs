@@ -2,6 +2,8 @@
 //!
 //! The second takes each open day of the last year as likely as another, zeros and all: for an article that sells on one day in fifty, that says more than a model does.
 
+use domain::forecast::Effects;
+
 use super::business::{Business, FEWEST_DAYS, FEWEST_SALE_DAYS};
 use super::conformal::Scores;
 use crate::candidates::Answer;
@@ -23,6 +25,8 @@ pub(super) struct Leaf {
     pub(super) most: f64,
     /// Whether the model made it.
     pub(super) is_of_model: bool,
+    /// What each mean is made of; empty before it is explained.
+    pub(super) effects: Vec<Effects>,
 }
 
 /// One for each series of a business, as of its origin; none of a series that had not begun.
@@ -44,7 +48,7 @@ pub(super) fn leaves(
             (mean, quantiles.map(settle))
         };
         let (mean, quantiles) = (0..business.settings.horizon).map(day).unzip();
-        leaves[part.series] = Some(Leaf { mean, quantiles, most, is_of_model: true });
+        leaves[part.series] = Some(Leaf { mean, quantiles, most, is_of_model: true, effects: Vec::new() });
     }
     leaves
 }
@@ -62,7 +66,7 @@ fn of_own_days(business: &Business<'_>, series: usize) -> Leaf {
         if business.is_open_ahead(series, ahead) { (mean, quantiles) } else { (0.0, [0.0; 11]) }
     };
     let (mean, quantiles) = (0..business.settings.horizon).map(day).unzip();
-    Leaf { mean, quantiles, most, is_of_model: false }
+    Leaf { mean, quantiles, most, is_of_model: false, effects: Vec::new() }
 }
 
 /// Why the last forecast of a series is not the model's, and what it is; or what else is to be said of it.

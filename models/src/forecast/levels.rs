@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{Days, NaiveDate};
-use domain::forecast::{DayForecast, QUANTILES_PER_MILLE, SeriesForecast, Subject, Total};
+use domain::forecast::{DayForecast, Effects, QUANTILES_PER_MILLE, SeriesForecast, Subject, Total};
 
 use super::business::Business;
 use super::leaf::{Leaf, bounded};
@@ -33,6 +33,8 @@ struct Sum {
     /// What came; NaN where that is not known.
     came: Vec<f64>,
     naive: Vec<f64>,
+    /// What the means are made of, where that is explained.
+    effects: Vec<Effects>,
     /// Nothing lies above.
     most: f64,
 }
@@ -95,6 +97,7 @@ impl Sum {
             paths: vec![[0.0; PATHS]; days],
             came: zeros.clone(),
             naive: zeros,
+            effects: vec![Effects::default(); days],
             most: 0.0,
         }
     }
@@ -118,6 +121,7 @@ impl Sum {
             paths: paths.into_iter().map(|values| values.map(f64::from)).collect(),
             came: business.came(series),
             naive: (0..leaf.mean.len()).map(naive).collect(),
+            effects: leaf.effects.clone(),
             most: leaf.most,
         }
     }
@@ -131,6 +135,7 @@ impl Sum {
         add(&mut self.came, &other.came);
         let known = |naive: &f64| if naive.is_finite() { *naive } else { 0.0 };
         add(&mut self.naive, &other.naive.iter().map(known).collect::<Vec<_>>());
+        self.effects.iter_mut().zip(other.effects.iter().skip(from)).for_each(|(sum, parts)| *sum += *parts);
         for (sums, values) in self.paths.iter_mut().zip(&other.paths[from..]) {
             sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
         }
@@ -155,7 +160,8 @@ impl Sum {
             // The calendar ends in the year 262142.
             let Some(date) = origin.checked_add_days(Days::new(ahead as u64 + 1)) else { break };
             let total = Total { mean: total_mean, median, q900, q975 };
-            days.push(DayForecast { date, mean: *mean, quantiles: of_day, total });
+            let effects = self.effects.get(ahead).copied().unwrap_or_default();
+            days.push(DayForecast { date, mean: *mean, quantiles: of_day, total, effects });
         }
         Made { subject, origin, days, score }
     }

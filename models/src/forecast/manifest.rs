@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use domain::principal::StoreScope;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::business::Business;
-use super::{ForecastConfig, business, leaf, paths};
+use super::{ForecastConfig, Learning, business, leaf, paths};
 
 /// The code's part of a model version. The number behind the release rises whenever a change of the code changes a figure.
-pub const CODE_VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "/blend-2");
+pub const CODE_VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "/blend-3");
 
 /// What all models look at; covariates come on top.
 const HISTORY: &str =
@@ -34,7 +34,7 @@ pub(crate) struct Identity<'a> {
 }
 
 /// What was chosen of a model before it learned.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Configuration {
     cap_factor: f64,
     fewest_days: usize,
@@ -54,6 +54,12 @@ impl Configuration {
     pub(crate) fn text(config: ForecastConfig) -> String {
         // As of [`Identity::canonical`].
         serde_json::to_string(&Self::of(config)).unwrap_or_default()
+    }
+
+    /// What a model of it was made with.
+    pub(crate) fn config(&self) -> ForecastConfig {
+        let Self { horizon_days, rows, steps, tree_rate, trees, .. } = *self;
+        ForecastConfig { horizon_days, learning: Learning { rows, trees, tree_rate, steps }, search: false }
     }
 
     fn of(config: ForecastConfig) -> Self {

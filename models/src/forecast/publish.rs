@@ -1,6 +1,8 @@
 //! Forecasts into the lake: the model and its manifest first, then the rows, so that no row names a model that cannot be looked up; and in the end
 //! whether they are served.
 
+use std::collections::BTreeMap;
+
 use domain::civil;
 use domain::forecast::{Backtest, ForecastRun};
 use domain::ports::{Blobs, ForecastSink, ModelRegistry, WrittenRows};
@@ -68,6 +70,8 @@ fn describe(forecasts: &Forecasts, timings: Timings, created_at: civil::Micros) 
         identity: &'a RawValue,
         created_at: String,
         origins: Option<[String; 2]>,
+        /// By store.
+        last_days: BTreeMap<&'a str, String>,
         series: super::Counts,
         selection: Option<&'a super::Selection>,
         way: super::Way,
@@ -79,6 +83,7 @@ fn describe(forecasts: &Forecasts, timings: Timings, created_at: civil::Micros) 
         identity,
         created_at: civil::format_instant(created_at),
         origins: forecasts.origins.map(|(first, last)| [first.to_string(), last.to_string()]),
+        last_days: forecasts.last_days(),
         series: forecasts.counts,
         selection: forecasts.selection.as_ref(),
         way: forecasts.way,

@@ -47,7 +47,7 @@ pub(crate) fn tenant() -> Principal {
 /// Learns next to nothing: where only the shape of what is made counts.
 pub(crate) const LEAST: Learning = Learning { rows: 2_000, trees: 4, tree_rate: 0.2, steps: 2 };
 /// Learns enough to see a plan.
-const SOME: Learning = Learning { rows: 20_000, trees: 60, tree_rate: 0.2, steps: 150 };
+pub(crate) const SOME: Learning = Learning { rows: 20_000, trees: 60, tree_rate: 0.2, steps: 150 };
 
 fn made_of(set: &SeriesSet, horizon_days: usize, learning: Learning) -> Forecasts {
     made_after(&Before::default(), set, ForecastConfig { horizon_days, learning, search: false })
@@ -88,8 +88,7 @@ pub(crate) fn shops() -> SeriesSet {
         let of_day = |at: usize| PlannedDay {
             is_closed: at % 7 == 6,
             is_promotion: (at / 5).is_multiple_of(3),
-            is_holiday: false,
-            is_school_holiday: false,
+            ..PlannedDay::default()
         };
         StorePlan { start: start + Days::new(from as u64), days: (from..DAYS + 40).map(of_day).collect() }
     };
@@ -420,6 +419,9 @@ proptest! {
                     prop_assert!(figure.is_finite() && *figure >= 0.0, "{figure}");
                 }
                 prop_assert!(made.quantiles.is_sorted() && median <= q900 && q900 <= q975, "{:?}", made);
+                let parts = made.effects.parts();
+                let size: f64 = parts.iter().map(|part| part.abs()).sum();
+                prop_assert!((parts.iter().sum::<f64>() - made.mean).abs() <= 1e-9 * (1.0 + size), "{:?}", made);
             }
             let Backtest { wape, naive_wape, coverage_80, n } = forecast.backtest;
             prop_assert_eq!(coverage_80.is_some(), n > 0);

@@ -4,6 +4,7 @@
 //! missing (NaN) and the gap is counted. What cannot be a series (a period twice, one off the grid, text where numbers belong) is an error of the file.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use domain::{Error, Result};
 
@@ -19,6 +20,8 @@ pub enum Role {
     Known,
     /// Constant for each series: a category or a number.
     Static,
+    /// Known for the future only where it was forecast, like weather.
+    Forecast,
     /// What really came, like weather: no model sees its future.
     Oracle,
 }
@@ -54,6 +57,8 @@ pub struct LongTable {
     pub frequency: Frequency,
     /// The series.
     pub series: Vec<LongSeries>,
+    /// Of a table that holds some series of a business alone: what all of them come to, by period.
+    pub market: Option<Arc<BTreeMap<Period, f64>>>,
 }
 
 /// Takes the rows of a file.
@@ -109,7 +114,7 @@ impl LongTableBuilder {
                     values.push(f64::NAN);
                     texts.push(text.map(ToOwned::to_owned));
                 }
-                Role::Known | Role::Oracle => {
+                Role::Known | Role::Forecast | Role::Oracle => {
                     let value = number(text).map_err(|what| {
                         faulty(
                             &covariate.name,
@@ -139,7 +144,7 @@ impl LongTableBuilder {
             rows.sort_by_key(|row| row.period);
             series.push(self.dense(id, rows)?);
         }
-        Ok(LongTable { covariates: self.covariates, frequency: self.frequency, series })
+        Ok(LongTable { covariates: self.covariates, frequency: self.frequency, series, market: None })
     }
 
     /// A static column of numbers keeps them; one with any other text is a category, numbered in order of its texts.
@@ -226,6 +231,11 @@ impl LongSeries {
 }
 
 impl LongTable {
+    /// Whether there is anything that may be forecast or not.
+    pub(crate) fn has_forecasts(&self) -> bool {
+        self.covariates.iter().any(|covariate| covariate.role == Role::Forecast)
+    }
+
     /// Keeps the first series only.
     pub fn keep_first(&mut self, series: usize) {
         self.series.truncate(series);

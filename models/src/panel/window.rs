@@ -119,6 +119,11 @@ impl<'a> Window<'a> {
         all
     }
 
+    /// Whether what is forecast is told behind the origin: behind an older one, what stands there is what came.
+    pub(crate) fn foresees(&self, part: &Part) -> bool {
+        part.known + self.settings.horizon >= self.series(part).y.len()
+    }
+
     /// The series of a part.
     #[must_use]
     pub fn series(&self, part: &Part) -> &'a LongSeries {

@@ -14,7 +14,7 @@ const CONFIG: ForecastConfig = ForecastConfig { horizon_days: 28, learning: LEAS
 
 /// What the ports were given.
 #[derive(Debug, Default)]
-struct Memory {
+pub(crate) struct Memory {
     blobs: Mutex<BTreeMap<String, Vec<u8>>>,
     runs: Mutex<Vec<ForecastRun>>,
     events: Mutex<Vec<ModelEvent>>,
