@@ -65,25 +65,26 @@ impl Forests {
     }
 }
 
-/// What is asked of the known rows: each on which a series is open, from an origin a random number of periods before it, half of them with what could have been
-/// forecast. The first rows of a series are no origins: too little is known there.
+/// What is asked of the known rows: each on which a series is open, from an origin a random number of periods before it. The first rows of a series are no origins: too little is known there.
 fn questions(window: &Window<'_>, features: &Features<'_>, seed: u64) -> Vec<Question> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let first = |part: &Part| part.first_origin(window.settings.season);
     let targets =
         |part: &Part| (first(part)..part.known).filter(|row| features.is_active(part.series, *row)).count();
     let count: usize = window.parts.iter().map(targets).sum();
-    let kept = window.settings.rows as f64 / count.max(1) as f64;
-    let has_forecasts = window.table.has_forecasts();
+    // Where something may be forecast or not, each is asked both ways.
+    let ways: &[bool] = if window.table.has_forecasts() { &[false, true] } else { &[false] };
+    let kept = window.settings.rows as f64 / (count * ways.len()).max(1) as f64;
     let mut questions = Vec::with_capacity(count.min(window.settings.rows));
     for part in &window.parts {
         for target in (first(part)..part.known).filter(|row| features.is_active(part.series, *row)) {
             let back = random.random_range(0..window.settings.horizon);
             let is_kept = random.random::<f64>() < kept;
-            let foresees = has_forecasts && random.random();
             if let Some(origin) = target.checked_sub(back).filter(|origin| is_kept && *origin >= first(part))
             {
-                questions.push(Question { series: part.series, target, origin, foresees });
+                let question =
+                    |foresees: &bool| Question { series: part.series, target, origin, foresees: *foresees };
+                questions.extend(ways.iter().map(question));
             }
         }
     }

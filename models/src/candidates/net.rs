@@ -97,18 +97,21 @@ impl Nets {
     }
 }
 
-/// The origins that are learned from: as many as give the rows that there may be, by chance, half of them with what could have been forecast. Of the newest ones only the first periods ahead have come.
+/// The origins that are learned from: as many as give the rows that there may be, by chance; where something may be forecast or not, each both ways. Of the newest ones only the first periods ahead have come.
 fn origins(window: &Window<'_>) -> Vec<Origin> {
     let of_part = |part: &Part| {
         let series = part.series;
         (part.first_origin(window.settings.season)..part.known).map(move |origin| (series, origin, false))
     };
     let mut origins: Vec<Origin> = window.parts.iter().flat_map(of_part).collect();
-    let kept = window.settings.rows as f64 / (origins.len() * window.settings.horizon) as f64;
+    let ways = 1 + usize::from(window.table.has_forecasts());
+    let kept = window.settings.rows as f64 / (origins.len() * ways * window.settings.horizon) as f64;
     let mut random = ChaCha8Rng::seed_from_u64(window.settings.net.seed);
     origins.retain(|_| random.random::<f64>() < kept);
     if window.table.has_forecasts() {
-        origins.iter_mut().for_each(|(.., foresees)| *foresees = random.random());
+        let foreseeing: Vec<Origin> =
+            origins.iter().map(|(series, origin, _)| (*series, *origin, true)).collect();
+        origins.extend(foreseeing);
     }
     origins
 }
