@@ -143,6 +143,10 @@ async fn show(config: &Config, version: &str, form: Form) -> Result<()> {
     if let Some(Value::Object(identity)) = told.remove("identity") {
         told.extend(identity);
     }
+    if form == Form::Table {
+        // Figures that only models read.
+        told.remove("selection");
+    }
     let of_version = history.events.iter().filter(|other| other.model_version == event.model_version);
     let events = of_version.map(|event| {
         let at = civil::format_instant(event.at);

@@ -42,6 +42,11 @@ pub struct Chosen {
 }
 
 impl Chosen {
+    /// What each member counts, by class of demand and name.
+    pub(crate) fn weights(&self) -> BTreeMap<&'static str, BTreeMap<&'static str, f64>> {
+        self.weights.by_name()
+    }
+
     /// The blend of what members have answered for the parts of a window.
     pub(crate) fn blend(&self, window: &Window<'_>, Asked(members): &Asked) -> Vec<Answer> {
         let classes = classes(window);

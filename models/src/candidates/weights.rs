@@ -1,5 +1,7 @@
 //! What each candidate counts in a blend.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::blend::MEMBERS;
@@ -52,6 +54,15 @@ impl Weights {
     /// What a member counts.
     pub(super) fn share(&self, class: DemandClass, member: usize) -> f64 {
         self.0[class as usize][member]
+    }
+
+    /// What each member counts that counts at all, by class of demand and name.
+    pub(super) fn by_name(&self) -> BTreeMap<&'static str, BTreeMap<&'static str, f64>> {
+        let of_class = |class: DemandClass| {
+            let shares = MEMBERS.iter().zip(self.0[class as usize]).filter(|(_, share)| *share > 0.0);
+            (class.name(), shares.map(|(member, share)| (member.name(), share)).collect())
+        };
+        DemandClass::ALL.map(of_class).into()
     }
 
     /// The blend of a part's answers.

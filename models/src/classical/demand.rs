@@ -22,6 +22,16 @@ impl DemandClass {
     /// All of them, in the order of their numbers.
     pub(crate) const ALL: [Self; 4] = [Self::Smooth, Self::Erratic, Self::Intermittent, Self::Lumpy];
 
+    /// Its name.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Smooth => "smooth",
+            Self::Erratic => "erratic",
+            Self::Intermittent => "intermittent",
+            Self::Lumpy => "lumpy",
+        }
+    }
+
     /// The class of a history. One without demand is intermittent.
     pub(crate) fn of(known: &[f64]) -> Self {
         let demands = || known.iter().copied().filter(|units| *units > 0.0);

@@ -73,6 +73,8 @@ fn describe(forecasts: &Forecasts, timings: Timings, created_at: civil::Micros) 
         /// By store.
         last_days: BTreeMap<&'a str, String>,
         series: super::Counts,
+        /// What each member of the blend counts, by class of demand.
+        blend: Option<BTreeMap<&'static str, BTreeMap<&'static str, f64>>>,
         selection: Option<&'a super::Selection>,
         way: super::Way,
         backtest: Value,
@@ -85,6 +87,7 @@ fn describe(forecasts: &Forecasts, timings: Timings, created_at: civil::Micros) 
         origins: forecasts.origins.map(|(first, last)| [first.to_string(), last.to_string()]),
         last_days: forecasts.last_days(),
         series: forecasts.counts,
+        blend: forecasts.selection.as_ref().map(|selection| selection.chosen.weights()),
         selection: forecasts.selection.as_ref(),
         way: forecasts.way,
         backtest: json!({ "sku": measures(&forecasts.backtest), "business": measures(&forecasts.of_business) }),
