@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
 use domain::forecast::SeriesSet;
-use domain::ports::Tables as _;
+use domain::ports::Tables;
 use domain::principal::{Principal, StoreScope};
 use domain::{Error, ErrorKind, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use lake::{Lake, LakeOptions};
+use models::drift::Found;
 use models::forecast::{
     Counts, ForecastConfig, Forecasts, Learning, Published, Stage, Timings, by_tenant, forecast, publish,
 };
@@ -87,6 +88,7 @@ struct Summary {
     naive_wape: Option<f64>,
     coverage_80: Option<f64>,
     backtest_n: usize,
+    drift: String,
     business_wape: Option<f64>,
     business_coverage_80: Option<f64>,
     rows_written: u64,
@@ -159,12 +161,13 @@ async fn run_all(
             ),
         ));
     }
+    let tables = wire::series(Arc::clone(&lake))?;
     let tenants = by_tenant(set);
     let count = tenants.len();
     bar.set_length((count * Stage::ALL.len()) as u64);
     let mut summaries = Vec::with_capacity(count);
     for (tenant, set) in tenants {
-        let made = run_one(&lake, tenant.clone(), set, chosen, read_ms, bar).await;
+        let made = run_one(&lake, &tables, tenant.clone(), set, chosen, read_ms, bar).await;
         summaries.push(made.map_err(|error| {
             let done = summaries.len();
             Error::new(
@@ -178,14 +181,18 @@ async fn run_all(
 
 async fn run_one(
     lake: &Lake,
+    tables: &dyn Tables,
     tenant: String,
     set: SeriesSet,
-    config: ForecastConfig,
+    mut config: ForecastConfig,
     read_ms: u64,
     bar: &ProgressBar,
 ) -> Result<Summary> {
     let shown = bar.clone();
     let begun = Instant::now();
+    let drift = Found::of(&tables.forecast_days(&tenant).await?);
+    // What was chosen while sales were others may not be right any more.
+    config.search |= matches!(drift, Found::Drifted { .. });
     let before = before(&tenant, &set.lake_versions, config, lake, lake).await?;
     let make = move || {
         let show = |stage: Stage| {
@@ -202,6 +209,7 @@ async fn run_one(
     let mut summary = Summary::of(&made, config);
     let Published { manifest, written, verdict } = publish(made, timings, lake, lake, lake).await?;
     summary.manifest = manifest;
+    summary.drift = drift.to_string();
     summary.is_served = verdict.is_served;
     summary.reason = verdict.reason;
     summary.rows_written = written.rows;
@@ -233,6 +241,7 @@ impl Summary {
             naive_wape: made.backtest.naive_wape,
             coverage_80: made.backtest.coverage_80,
             backtest_n: made.backtest.n,
+            drift: String::new(),
             business_wape: made.of_business.wape,
             business_coverage_80: made.of_business.coverage_80,
             rows_written: 0,
@@ -268,6 +277,7 @@ impl Summary {
             ("past forecast days compared", self.backtest_n.to_string()),
             ("WAPE of the business as a whole", figure(self.business_wape)),
             ("  coverage of its 80 % interval", figure(self.business_coverage_80)),
+            ("drift of what came", self.drift.clone()),
             ("rows written", self.rows_written.to_string()),
             ("rows replaced", self.rows_replaced.to_string()),
             ("version of marts.forecasts", self.table_version.to_string()),

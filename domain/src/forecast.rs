@@ -212,6 +212,19 @@ pub struct Total {
     pub q975: f64,
 }
 
+/// A day of a business that has come, beside what was forecast of it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ForecastDay {
+    /// The day.
+    pub date: NaiveDate,
+    /// The last day that was known when it was forecast.
+    pub origin: NaiveDate,
+    /// What was expected, in net units.
+    pub mean: f64,
+    /// What came.
+    pub units: f64,
+}
+
 /// What a forecast is about, inside a business.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Subject {

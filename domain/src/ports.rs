@@ -15,7 +15,7 @@ use crate::decision::{DecisionRun, Standing};
 use crate::duplicates::{RecentRows, RowHash};
 use crate::error::Result;
 use crate::feeds::Feed;
-use crate::forecast::{ForecastRun, SeriesSet};
+use crate::forecast::{ForecastDay, ForecastRun, SeriesSet};
 use crate::ids::Pipeline;
 use crate::marts::{DaySet, Mart};
 use crate::position::{LogIdentity, PartitionRange, TopicState};
@@ -212,6 +212,9 @@ pub trait Tables: Send + Sync + Debug {
     /// Daily net units by tenant, store and sku of all sales that `principal` may see, as the daily mart has them, and what is known of the stores' days up
     /// to `days_ahead` behind the last. Days are those of the store.
     async fn daily_series(&self, principal: &Principal, days_ahead: usize) -> Result<SeriesSet>;
+
+    /// The days of a business that have come in all its stores, in order, each with what was forecast of the whole by the newest of the promoted models that did not know it.
+    async fn forecast_days(&self, tenant: &str) -> Result<Vec<ForecastDay>>;
 
     /// The stock of a business with the terms of its articles, and the forecasts of them that are served. Tables that `at` names are read at its versions, so that a standing and
     /// the series beside it are of one state; others at their newest.

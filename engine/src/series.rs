@@ -4,6 +4,7 @@
 //! the series, for the names on the receipts, for the products' categories, and for what is known of the stores' days. Answers are taken batch by batch;
 //! what is held is the dense series alone, 8 bytes a day.
 
+mod came;
 mod standing;
 
 use std::collections::{BTreeMap, HashMap};
@@ -14,7 +15,7 @@ use arrow::datatypes::{Date32Type, Float64Type};
 use async_trait::async_trait;
 use chrono::NaiveDate;
 use domain::decision::Standing;
-use domain::forecast::{DailySeries, SeriesKey, SeriesSet};
+use domain::forecast::{DailySeries, ForecastDay, SeriesKey, SeriesSet};
 use domain::marts::day_of;
 use domain::ports::{Snapshots, Tables};
 use domain::principal::{Principal, StoreScope};
@@ -94,6 +95,10 @@ impl Tables for SeriesReader {
         let read = read.map(|(table, version)| (table.to_owned(), version)).into_iter();
         let planned_by = planned_by.into_iter().map(|(feed, version)| (of_feed(feed), version));
         Ok(SeriesSet { series, plans, lake_versions: read.chain(planned_by).collect() })
+    }
+
+    async fn forecast_days(&self, tenant: &str) -> Result<Vec<ForecastDay>> {
+        self.read_forecast_days(tenant).await
     }
 
     async fn standing(&self, principal: &Principal, at: &BTreeMap<String, u64>) -> Result<Standing> {

@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{Days, NaiveDate};
-use domain::forecast::{Backtest, DayForecast, Effects, ForecastRun, SeriesForecast, Subject, Total};
+use domain::forecast::{
+    Backtest, DayForecast, Effects, ForecastDay, ForecastRun, SeriesForecast, Subject, Total,
+};
 use domain::ports::{ForecastSink as _, ModelRegistry as _, Tables as _};
 use domain::registry::{ModelAction, ModelEvent};
 use domain::{Feed, Principal, civil};
@@ -162,6 +164,33 @@ async fn forecasts_of_every_level_are_held_against_what_came() {
     let of_one_store =
         support::rows(&world.engine, "t/z", "SELECT count(*) FROM marts.forecast_accuracy").await;
     assert_eq!(of_one_store, "0", "nobody sees another store's, nor the whole");
+
+    // Of the business one day has come; what was forecast of it counts once its model was promoted.
+    let reader = SeriesReader::new(&world.engine, Arc::clone(&world.feeder.lake) as _);
+    assert_eq!(reader.forecast_days("t").await.expect("days"), []);
+    serve(&world, 1, "t", "1").await;
+    let (date, origin) = (day("2014-01-11"), day("2014-01-10"));
+    let came = ForecastDay { date, origin, mean: 2.0, units: 5.0 };
+    assert_eq!(reader.forecast_days("t").await.expect("days"), [came]);
+    // A newer origin counts more, whenever it was promoted; one of the day itself knew it.
+    for (number, digit, origin) in [(2, "2", "2014-01-09"), (3, "3", "2014-01-11")] {
+        let mut whole = forecast(Subject::Business, 2);
+        whole.origin = day(origin);
+        whole.days.iter_mut().zip(1..).for_each(|(made, ahead)| {
+            (made.date, made.mean) = (whole.origin + Days::new(ahead), 7.0);
+        });
+        let run = ForecastRun {
+            model_version: digit.repeat(64),
+            lake_versions: BTreeMap::new(),
+            created_at: civil::now(),
+            forecasts: vec![whole],
+        };
+        world.feeder.lake.write_forecasts(run).await.expect("it is written");
+        serve(&world, number, "t", digit).await;
+    }
+    let before = ForecastDay { date: day("2014-01-10"), origin: day("2014-01-09"), mean: 7.0, units: 1.0 };
+    assert_eq!(reader.forecast_days("t").await.expect("days"), [before, came]);
+    assert_eq!(reader.forecast_days("u").await.expect("days"), []);
 }
 
 /// Says that a version, told by its digit, is served.

@@ -108,6 +108,8 @@ async fn a_run_stands_in_the_month_of_its_origin_with_all_its_figures() {
             "forecast_date": "2011-12-11", "origin": "2011-12-09", "mean": 1.5,
             "q025": 0.0, "q100": 1.0, "q200": 2.0, "q300": 3.0, "q400": 4.0, "q500": 5.0, "q600": 6.0, "q700": 7.0,
             "q800": 8.0, "q900": 9.0, "q975": 10.0, "total_mean": 3.0, "total_q500": 1.0, "total_q900": 3.0, "total_q975": 4.0,
+            "effect_base": 2.0, "effect_trend": 0.0, "effect_season": 0.0, "effect_promotion": 0.0, "effect_events": 0.0,
+            "effect_weather": -0.5, "effect_adjustment": 0.0,
             "model_version": version_of('a'),
             "lake_versions": "{\"curated.sales\":12}", "backtest_wape": 0.5, "coverage_80": 0.75, "backtest_n": 112,
             "fallback": "too short", "created_at": "1970-01-01T00:00:00.000005Z",

@@ -8,6 +8,7 @@ pub mod boost;
 pub mod candidates;
 pub mod classical;
 pub mod decide;
+pub mod drift;
 pub mod features;
 pub mod forecast;
 pub mod panel;

@@ -1,14 +1,20 @@
 //! The whole Online Retail II file through Kafka into a folder, and forecasts of every article from it: their shape, their measured quality, and that a
 //! run made again leaves the same rows.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
+use domain::forecast::{Backtest, DayForecast, Effects, ForecastRun, SeriesForecast, Subject, Total};
+use domain::ports::{ForecastSink as _, ModelRegistry as _};
+use domain::registry::{ModelAction, ModelEvent};
 use serde_json::{Value, json};
 use tests::verify::Report;
-use tests::world::World;
+use tests::world::{PATIENCE, World};
 
 const HORIZON: u64 = 28;
+/// Bytes that a limited process may map: somewhat more than it does where nothing limits it.
+const ADDRESS_SPACE: u64 = 3 << 30;
 
 fn forecast(world: &World, arguments: &[&str]) -> Vec<Value> {
     let arguments = [&["forecast", "run", "--quick", "--output", "json"], arguments].concat();
@@ -137,10 +143,16 @@ fn every_article_gets_a_calibrated_forecast_that_stands_once() {
     let figures = ["mean", "q025", "q500", "q975", "coverage_80"].map(sum).join(", ");
     let figures = &format!("SELECT {figures}, count(fallback) FROM marts.forecasts");
     let before = world.sql(figures);
-    // Whatever else the machine has to do meanwhile.
+    // Whatever else the machine has to do meanwhile, and with less memory to be had.
     let mut neighbour =
         Command::new("sh").args(["-c", "while :; do :; done"]).spawn().expect("a busy neighbour");
-    let again = &forecast(&world, &["--tenant", tenant])[0];
+    let again = world.start(&["forecast", "run", "--quick", "--output", "json", "--tenant", tenant]);
+    let (pid, limit) = (again.id().to_string(), format!("--as={ADDRESS_SPACE}"));
+    let limited = Command::new("prlimit").args(["--pid", &pid, &limit]).status().expect("prlimit runs");
+    assert!(limited.success());
+    let again = again.finish(PATIENCE).expect_success().stdout;
+    let again: Vec<Value> = serde_json::from_str(&again).expect("a list of summaries");
+    let again = &again[0];
     neighbour.kill().expect("it is stopped");
     let _ = neighbour.wait();
     assert_eq!(again["model_version"], version);
@@ -283,4 +295,73 @@ fn businesses_get_models_of_their_own_sales() {
         format!("{level},{sku},2026-01-20,2,8.0,14.0,1.0,1.0,0.75,0.5,0.5")
     });
     assert_eq!(world.sql(accuracy), expected.join("\n"));
+}
+
+#[test]
+fn sales_that_drift_from_what_was_forecast_are_told_and_searched_for() {
+    const FIRST: u64 = 112;
+    const DAYS: u64 = 130;
+    let world = World::on_folder();
+    world.create_topic(1);
+    let producer = world.producer();
+    let start: chrono::NaiveDate = "2026-01-01".parse().expect("a date");
+    let at = |day: u64| start + chrono::Days::new(day);
+    for day in 0..DAYS {
+        // A fifth more from the hundredth and fifteenth day on.
+        let usual = 100 + (day as i64 * 7) % 11;
+        let units = if day >= FIRST + 3 { usual * 6 / 5 } else { usual };
+        let value = line(day as i64, "gift-uk", "A", Some("Mug"), units, &format!("{}T12:00:00Z", at(day)));
+        producer.send_raw(&world.topic(), Some(0), None, Some(&value), false).expect("it is sent");
+    }
+    producer.finish().expect("all is acknowledged");
+    world.ingest_to_the_end();
+    world.open_stores(&[("gift-uk", "s")]);
+    let first = &forecast(&world, &[])[0];
+    assert!(first["drift"].as_str().is_some_and(|drift| drift.starts_with("not watched yet: 0")), "{first}");
+
+    // Two models as they were made once: of 72 days, and of those since.
+    let lake = world.lake();
+    for (number, digit, origin, days) in [(2, "a", 39, 72), (3, "b", FIRST - 1, 28)] {
+        let of_day = |ahead| DayForecast {
+            date: at(origin + ahead),
+            mean: 105.0,
+            quantiles: [105.0; 11],
+            total: Total::default(),
+            effects: Effects::default(),
+        };
+        let whole = SeriesForecast {
+            tenant: "gift-uk".to_owned(),
+            subject: Subject::Business,
+            product_name: None,
+            origin: at(origin),
+            days: (1..=days).map(of_day).collect(),
+            backtest: Backtest::default(),
+            fallback: None,
+        };
+        let run = ForecastRun {
+            model_version: digit.repeat(64),
+            lake_versions: BTreeMap::new(),
+            created_at: number,
+            forecasts: vec![whole],
+        };
+        let event = ModelEvent {
+            number,
+            tenant: "gift-uk".to_owned(),
+            at: number,
+            action: ModelAction::Promoted,
+            model_version: digit.repeat(64),
+            served_version: Some(digit.repeat(64)),
+            reason: "as it was".to_owned(),
+            parent: None,
+            origin: Some(at(origin)),
+            backtest: Backtest::default(),
+        };
+        world.block_on(async {
+            lake.write_forecasts(run).await.expect("it is written");
+            lake.add_model_event(&event).await.expect("it is added");
+        });
+    }
+    let told = &forecast(&world, &[])[0];
+    let drift = told["drift"].as_str().expect("a text");
+    assert!(drift.contains("% above what was forecast since 2026-04-2"), "{drift}");
 }

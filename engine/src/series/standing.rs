@@ -323,7 +323,10 @@ impl<'a> Terms<'a> {
     }
 }
 
-fn values<'a, T: ArrowPrimitiveType>(batch: &'a RecordBatch, name: &str) -> Result<&'a PrimitiveArray<T>> {
+pub(super) fn values<'a, T: ArrowPrimitiveType>(
+    batch: &'a RecordBatch,
+    name: &str,
+) -> Result<&'a PrimitiveArray<T>> {
     column(batch, name, |array| arrow::array::AsArray::as_primitive_opt::<T>(array))
 }
 
