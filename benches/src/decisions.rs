@@ -116,6 +116,7 @@ impl Article {
             category: None,
             start: NaiveDate::from_ymd_opt(2021, 1, 4).expect("a date"),
             sale_days: units.iter().filter(|units| **units > 0.0).count(),
+            stocked_out: Vec::new(),
             units,
         }
     }

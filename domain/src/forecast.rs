@@ -44,6 +44,8 @@ pub struct DailySeries {
     pub units: Vec<f64>,
     /// Days on which something was sold, whether or not more came back.
     pub sale_days: usize,
+    /// Places in `units` of days on which nothing was left in stock at a time, rising: more may have been wanted than was sold.
+    pub stocked_out: Vec<usize>,
 }
 
 impl DailySeries {
@@ -415,8 +417,15 @@ mod tests {
     fn a_series_ends_on_its_last_value() {
         let key = SeriesKey { tenant: "t".to_owned(), store: "s".to_owned(), sku: "a".to_owned() };
         let start = NaiveDate::from_ymd_opt(2011, 12, 1).expect("a date");
-        let mut series =
-            DailySeries { key, product_name: None, category: None, start, units: vec![1.0; 9], sale_days: 9 };
+        let mut series = DailySeries {
+            key,
+            product_name: None,
+            category: None,
+            start,
+            units: vec![1.0; 9],
+            sale_days: 9,
+            stocked_out: Vec::new(),
+        };
         assert_eq!(series.end().to_string(), "2011-12-09");
         series.units.clear();
         assert_eq!(series.end().to_string(), "2011-11-30");

@@ -67,8 +67,9 @@ impl Tables for SeriesReader {
         let scope = scope(principal);
         let mut dense = Dense::default();
         let days = format!(
-            "SELECT tenant, store, sku, date AS day, CAST(units - returned_units AS DOUBLE) AS units, units > 0 AS sold \
-             FROM marts.\"item_days@{days_version}\" WHERE sale_lines + return_lines > 0 AND {scope} ORDER BY tenant, store, sku, day"
+            "SELECT tenant, store, sku, date AS day, CAST(units - returned_units AS DOUBLE) AS units, units > 0 AS sold, \
+             sale_lines + return_lines > 0 AS moved, coalesce(is_stocked_out, false) AS stocked_out \
+             FROM marts.\"item_days@{days_version}\" WHERE (sale_lines + return_lines > 0 OR is_stocked_out) AND {scope} ORDER BY tenant, store, sku, day"
         );
         self.each(&days, |batch| dense.take(batch)).await?;
         let mut series = dense.finish();
@@ -193,11 +194,17 @@ impl Dense {
         let keys = Keys::of(batch)?;
         let days = column(batch, "day", |array| array.as_primitive_opt::<Date32Type>())?;
         let units = column(batch, "units", |array| array.as_primitive_opt::<Float64Type>())?;
-        let sold = column(batch, "sold", |array| array.as_boolean_opt())?;
+        let flag = |name| column(batch, name, |array| array.as_boolean_opt());
+        let (sold, moved, stocked_out) = (flag("sold")?, flag("moved")?, flag("stocked_out")?);
         for row in 0..batch.num_rows() {
             let day = Date32Type::to_naive_date_opt(days.value(row))
                 .ok_or_else(|| Error::internal(format!("{ITEM_DAYS} holds a day beyond the calendar")))?;
-            self.day(keys.borrowed(row), day, units.value(row), sold.is_valid(row) && sold.value(row));
+            if moved.value(row) {
+                self.day(keys.borrowed(row), day, units.value(row), sold.is_valid(row) && sold.value(row));
+            }
+            if stocked_out.value(row) {
+                self.stocked_out(keys.borrowed(row), day);
+            }
         }
         Ok(())
     }
@@ -213,8 +220,16 @@ impl Dense {
         if !same_series {
             let key = SeriesKey { tenant: tenant.to_owned(), store: store.to_owned(), sku: sku.to_owned() };
             let units = Vec::new();
-            let (product_name, category) = (None, None);
-            self.done.push(DailySeries { key, product_name, category, start: day, units, sale_days: 0 });
+            let (product_name, category, stocked_out) = (None, None, Vec::new());
+            self.done.push(DailySeries {
+                key,
+                product_name,
+                category,
+                start: day,
+                units,
+                sale_days: 0,
+                stocked_out,
+            });
         }
         self.store_end = self.store_end.max(day);
         if let Some(series) = self.done.last_mut() {
@@ -226,10 +241,22 @@ impl Dense {
         }
     }
 
+    /// A day on which nothing was left, of the series that began last if it is its.
+    fn stocked_out(&mut self, (tenant, store, sku): (&str, &str, &str), day: NaiveDate) {
+        let is_its = |series: &&mut DailySeries| {
+            (series.key.tenant.as_str(), series.key.store.as_str(), series.key.sku.as_str())
+                == (tenant, store, sku)
+        };
+        if let Some(series) = self.done.last_mut().filter(is_its) {
+            series.stocked_out.extend(usize::try_from((day - series.start).num_days()));
+        }
+    }
+
     /// Every series of a store reaches to the store's last day.
     fn end_store(&mut self) {
         for series in &mut self.done[self.store_from..] {
             fill(series, self.store_end);
+            series.stocked_out.retain(|row| *row < series.units.len());
             series.units.shrink_to_fit();
         }
         self.store_from = self.done.len();
@@ -303,8 +330,13 @@ mod tests {
             ("b", "y", "2012-01-03", 1.0),
         ] {
             dense.day(("t", store, sku), date(day), units, units > 0.0);
+            // The day behind it nothing was left; neither of an article that has not begun, nor behind the store's last day.
+            dense.stocked_out(("t", store, sku), date(day) + chrono::Days::new(1));
+            dense.stocked_out(("t", store, "z"), date(day));
         }
         let series = dense.finish();
+        let out: Vec<&[usize]> = series.iter().map(|series| series.stocked_out.as_slice()).collect();
+        assert_eq!(out, [&[1][..], &[1], &[1], &[]]);
         let found: Vec<_> = series
             .iter()
             .map(|s| {

@@ -6,6 +6,7 @@
 pub mod backtest;
 pub mod boost;
 pub mod candidates;
+mod censored;
 pub mod classical;
 pub mod decide;
 pub mod drift;

@@ -24,6 +24,7 @@ fn article(sku: &str, passed: usize) -> (DailySeries, StoredForecast, StockItem)
         start: date("2025-01-01"),
         units,
         sale_days: DAYS,
+        stocked_out: Vec::new(),
     };
     let origin = series.end() - Days::new(passed as u64);
     let quantiles = QUANTILES_PER_MILLE.map(|per_mille| 5.0 + 10.0 * f64::from(per_mille) / 1_000.0);

@@ -8,6 +8,7 @@ use domain::forecast::{DailySeries, DayWeather, PlannedDay, SeriesSet};
 
 use super::ForecastConfig;
 use super::closures::Closures;
+use crate::censored::mend;
 use crate::panel::{Covariate, Frequency, LongSeries, LongTable, Part, Period, Role, Settings, Window};
 use crate::{boost, tide};
 
@@ -139,10 +140,17 @@ impl<'a> Business<'a> {
 
     /// Days with sales that are known of a series.
     pub(super) fn sale_days(&self, series: usize) -> usize {
-        self.known(series).iter().filter(|units| **units > 0.0).count()
+        let sold = self.series[series].units.iter().take(self.known(series).len());
+        sold.filter(|units| is_quantity(**units) && **units > 0.0).count()
     }
 
-    /// The known days of a series.
+    /// Whether more may have been wanted of a series than was sold, so many days ahead.
+    pub(super) fn is_out_ahead(&self, series: usize, ahead: usize) -> bool {
+        let row = self.known(series).len() + ahead;
+        self.series[series].stocked_out.binary_search(&row).is_ok()
+    }
+
+    /// The known days of a series: what was sold, or on days without stock what was wanted, as far as that can be told.
     pub(super) fn known(&self, series: usize) -> &[f64] {
         let y = &self.table.series[series].y;
         &y[..y.len() - self.settings.horizon]
@@ -254,8 +262,9 @@ impl Calendar<'_> {
     fn long_series(&self, series: &DailySeries, plans: &[Plan], traits: &[Values]) -> LongSeries {
         let known = series.units.len().saturating_sub(self.days_before);
         let rows = known + self.horizon;
-        let mended = series.units[..known].iter().map(|units| if is_quantity(*units) { *units } else { 0.0 });
-        let y = mended.chain(std::iter::repeat_n(f64::NAN, self.horizon)).collect();
+        let quantities =
+            series.units[..known].iter().map(|units| if is_quantity(*units) { *units } else { 0.0 });
+        let mut y: Vec<f64> = quantities.collect();
         let first = midnight(series.start);
         let of_trait = |told: &Values| {
             let place = (told.of)(series)
@@ -264,6 +273,13 @@ impl Calendar<'_> {
         };
         let mut days: Vec<PlannedDay> = self.days(series).map(|day| self.on(series, day)).collect();
         days.resize(rows, PlannedDay::default());
+        if !series.stocked_out.is_empty() {
+            let is_open: Vec<bool> = days.iter().take(known).map(|day| !day.is_closed).collect();
+            let mut is_out = vec![false; known];
+            series.stocked_out.iter().filter(|row| **row < known).for_each(|row| is_out[*row] = true);
+            mend(&mut y, &is_open, &is_out);
+        }
+        y.resize(rows, f64::NAN);
         let of_plan = |(.., of): &Plan| days.iter().map(|day| of(*day)).collect();
         LongSeries {
             id: format!("{}/{}", series.key.store, series.key.sku),

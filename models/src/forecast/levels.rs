@@ -33,6 +33,8 @@ struct Sum {
     /// What came; NaN where that is not known.
     came: Vec<f64>,
     naive: Vec<f64>,
+    /// Days that tell nothing of a forecast, for more may have been wanted than was sold. Of sums of articles, all tell.
+    is_out: Vec<bool>,
     /// What the means are made of, where that is explained.
     effects: Vec<Effects>,
     /// Nothing lies above.
@@ -97,6 +99,7 @@ impl Sum {
             paths: vec![[0.0; PATHS]; days],
             came: zeros.clone(),
             naive: zeros,
+            is_out: vec![false; days],
             effects: vec![Effects::default(); days],
             most: 0.0,
         }
@@ -121,6 +124,7 @@ impl Sum {
             paths: paths.into_iter().map(|values| values.map(f64::from)).collect(),
             came: business.came(series),
             naive: (0..leaf.mean.len()).map(naive).collect(),
+            is_out: (0..leaf.mean.len()).map(|ahead| business.is_out_ahead(series, ahead)).collect(),
             effects: leaf.effects.clone(),
             most: leaf.most,
         }
@@ -152,7 +156,9 @@ impl Sum {
             let bound = |values: f64| bounded(values, self.most);
             let own = || quantiles(paths, QUANTILES_PER_MILLE).map(bound);
             let of_day = leaf.map_or_else(own, |leaf| leaf.quantiles[ahead]);
-            score.compare(self.came[ahead], *mean, self.naive[ahead], &of_day);
+            if !self.is_out[ahead] {
+                score.compare(self.came[ahead], *mean, self.naive[ahead], &of_day);
+            }
             totals.iter_mut().zip(paths).for_each(|(total, units)| *total += units);
             total_mean += mean;
             let [median, q900, q975] =

@@ -71,7 +71,9 @@ impl Contest {
             let came = business.came(series);
             let days = came.iter().zip(&leaf.quantiles).enumerate();
             let of_day = |(ahead, (came, quantiles)): (usize, (&f64, &[f64; 11]))| {
-                let counts = came.is_finite() && business.is_open_ahead(series, ahead);
+                let counts = came.is_finite()
+                    && business.is_open_ahead(series, ahead)
+                    && !business.is_out_ahead(series, ahead);
                 counts.then(|| pinball(*came, quantiles) / scale)
             };
             Some(days.filter_map(of_day).sum::<f64>())

@@ -32,7 +32,15 @@ pub(crate) fn day(text: &str) -> NaiveDate {
 pub(crate) fn article(sku: &str, units: Vec<f64>) -> DailySeries {
     let sale_days = units.iter().filter(|units| **units > 0.0).count();
     let key = SeriesKey { tenant: "t".to_owned(), store: "s".to_owned(), sku: sku.to_owned() };
-    DailySeries { key, product_name: None, category: None, start: day("2010-01-01"), units, sale_days }
+    DailySeries {
+        key,
+        product_name: None,
+        category: None,
+        start: day("2010-01-01"),
+        units,
+        sale_days,
+        stocked_out: Vec::new(),
+    }
 }
 
 pub(crate) fn set(series: Vec<DailySeries>) -> SeriesSet {
