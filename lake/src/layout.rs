@@ -16,7 +16,7 @@ pub const LAYOUT_VERSION: u32 = 1;
 /// The table property that names the columns' contract, and its value in this release.
 pub const CONTRACT_PROPERTY: &str = "intellicartel.contract";
 /// See [`CONTRACT_PROPERTY`].
-pub const CONTRACT_VERSION: &str = "3";
+pub const CONTRACT_VERSION: &str = "4";
 
 const KEY: &str = "lake/_layout.json";
 

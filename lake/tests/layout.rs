@@ -121,7 +121,7 @@ async fn a_table_under_another_contract_is_refused() {
     let folder = folder();
     drop(open(folder.path()).await);
     set_property(folder.path(), "intellicartel.contract", "1");
-    is_refused(folder.path(), &["curated.sales", "intellicartel.contract is 1", "knows 3"]).await;
+    is_refused(folder.path(), &["curated.sales", "intellicartel.contract is 1", "knows 4"]).await;
 }
 
 #[tokio::test]
@@ -270,7 +270,7 @@ async fn tables_say_what_they_are_and_keep_their_commits() {
     assert_eq!(comments.collect::<Vec<_>>(), expected);
 
     let property = |name: &str| metadata["configuration"][name].as_str();
-    assert_eq!(property("intellicartel.contract"), Some("3"));
+    assert_eq!(property("intellicartel.contract"), Some("4"));
     assert_eq!(property("delta.enableExpiredLogCleanup"), Some("false"));
     assert_eq!(property("delta.deletedFileRetentionDuration"), Some("interval 1 days"));
     assert_eq!(property("delta.logRetentionDuration"), Some("interval 1 days"));

@@ -67,6 +67,6 @@ async fn a_description_names_columns_size_and_positions() {
     assert_eq!((description.size.version, description.size.files), (log.version(), 6));
     assert_eq!(description.size.rows, Some(60));
     assert!(description.size.bytes > 0);
-    assert!(description.properties.contains(&("intellicartel.contract".to_owned(), "3".to_owned())));
+    assert!(description.properties.contains(&("intellicartel.contract".to_owned(), "4".to_owned())));
     assert!(description.transactions.contains(&("main/retail.sales.v1/1/0".to_owned(), 60)));
 }
