@@ -1,9 +1,12 @@
 //! Topics: created with a stated number of partitions, deleted, and looked at.
 
+use std::time::{Duration, Instant};
+
+use backon::{BlockingRetryable as _, ExponentialBuilder};
 use domain::{Error, ErrorKind, Result};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::{Client, ClientContext};
-use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::context::QuietContext;
 use super::{ASK_TIMEOUT, KafkaConfig, kafka_error};
@@ -70,13 +73,22 @@ fn options() -> AdminOptions {
     AdminOptions::new().request_timeout(Some(ASK_TIMEOUT)).operation_timeout(Some(ASK_TIMEOUT))
 }
 
-/// The partitions of a topic; empty when it does not exist. Blocks up to the time-out.
+/// The partitions of a topic; empty when it does not exist. A connection that was lost is asked for again within the time-out; blocks for two of them at most.
 pub(crate) fn partitions<C: ClientContext>(
     client: &Client<C>,
     topic: &str,
     brokers: &str,
 ) -> Result<Vec<i32>> {
-    let metadata = client.fetch_metadata(Some(topic), ASK_TIMEOUT);
+    let begun = Instant::now();
+    let is_lost = |error: &KafkaError| {
+        error.rdkafka_error_code() == Some(RDKafkaErrorCode::BrokerTransportFailure)
+            && begun.elapsed() < ASK_TIMEOUT
+    };
+    let metadata = (|| client.fetch_metadata(Some(topic), ASK_TIMEOUT))
+        .retry(ExponentialBuilder::default().with_min_delay(Duration::from_millis(50)).with_jitter())
+        .when(is_lost)
+        .notify(|_, _| metrics::counter!("intellicartel_ingest_retries_total").increment(1))
+        .call();
     let metadata =
         metadata.map_err(|error| kafka_error(&format!("looking for topic {topic}"), brokers, error))?;
     let found = metadata.topics().iter().find(|known| known.name() == topic && known.error().is_none());
