@@ -1,6 +1,7 @@
 //! `forecast`: series out of the lake, forecasts into it. What was made of each business goes to stdout, progress to stderr.
 
 mod backtest;
+mod planning;
 mod recommend;
 mod what_if;
 
@@ -57,6 +58,8 @@ enum Action {
     Recommend(recommend::Recommend),
     /// Tells what the model that is served would forecast of an article if days were planned otherwise, or their weather forecast otherwise.
     WhatIf(what_if::WhatIf),
+    /// Keeps what a planner expects of days of an article in the model's place: orders follow it, and marts.override_value tells what it was worth.
+    Override(planning::Said),
     /// Measures models on the last origins of a file of series.
     Backtest(Box<backtest::Backtest>),
 }
@@ -113,6 +116,7 @@ pub(crate) async fn run(config: &Config, args: Args) -> Result<()> {
         Action::Recommend(args) => {
             return recommend::run(config, args, bar("refreshing the daily marts")).await;
         }
+        Action::Override(args) => return planning::run(config, args).await,
         Action::WhatIf(args) => return what_if::run(config, args).await,
         Action::Backtest(args) => return backtest::run(*args, bar("reading")).await,
     };

@@ -227,6 +227,19 @@ pub struct ForecastDay {
     pub units: f64,
 }
 
+/// A day of an article as it is served.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ServedDay {
+    /// The day.
+    pub date: NaiveDate,
+    /// The last day that the model knew.
+    pub origin: NaiveDate,
+    /// The model.
+    pub model_version: String,
+    /// What it expects, in net units.
+    pub mean: f64,
+}
+
 /// What a forecast is about, inside a business.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Subject {

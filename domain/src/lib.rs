@@ -16,6 +16,7 @@ pub mod forecast;
 pub mod ids;
 pub mod kinds;
 pub mod marts;
+pub mod planning;
 pub mod ports;
 pub mod position;
 pub mod principal;

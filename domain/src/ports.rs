@@ -15,9 +15,10 @@ use crate::decision::{DecisionRun, Standing};
 use crate::duplicates::{RecentRows, RowHash};
 use crate::error::Result;
 use crate::feeds::Feed;
-use crate::forecast::{ForecastDay, ForecastRun, SeriesSet};
+use crate::forecast::{ForecastDay, ForecastRun, SeriesSet, ServedDay};
 use crate::ids::Pipeline;
 use crate::marts::{DaySet, Mart};
+use crate::planning::Override;
 use crate::position::{LogIdentity, PartitionRange, TopicState};
 use crate::principal::Principal;
 use crate::registry::{ModelEvent, ModelHistory};
@@ -206,6 +207,17 @@ pub trait ModelRegistry: Send + Sync + Debug {
     async fn add_model_event(&self, event: &ModelEvent) -> Result<()>;
 }
 
+/// Planners' words into the lake.
+#[async_trait]
+pub trait OverrideSink: Send + Sync + Debug {
+    /// Adds words to `marts.forecast_overrides`, in one commit; gives the version that holds them.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Invalid`] for none, or for units that are no number or below 0; [`crate::ErrorKind::Unavailable`] when the store could not be asked to the end: adding
+    /// them again is right then, for the last word holds.
+    async fn add_overrides(&self, overrides: &[Override]) -> Result<u64>;
+}
+
 /// Long series out of the lake.
 #[async_trait]
 pub trait Tables: Send + Sync + Debug {
@@ -216,7 +228,10 @@ pub trait Tables: Send + Sync + Debug {
     /// The days of a business that have come in all its stores, in order, each with what was forecast of the whole by the newest of the promoted models that did not know it.
     async fn forecast_days(&self, tenant: &str) -> Result<Vec<ForecastDay>>;
 
-    /// The stock of a business with the terms of its articles, and the forecasts of them that are served. Tables that `at` names are read at its versions, so that a standing and
+    /// The days of an article that are served, in order; none of one that the principal does not see.
+    async fn served_days(&self, principal: &Principal, store: &str, sku: &str) -> Result<Vec<ServedDay>>;
+
+    /// The stock of a business with the terms of its articles, and the forecasts of them that are served, or what planners expect in their place. Tables that `at` names are read at its versions, so that a standing and
     /// the series beside it are of one state; others at their newest.
     async fn standing(&self, principal: &Principal, at: &BTreeMap<String, u64>) -> Result<Standing>;
 }

@@ -16,6 +16,8 @@ pub enum View {
     ForecastAccuracy,
     /// `marts.served_forecasts`.
     ServedForecasts,
+    /// `marts.override_value`.
+    OverrideValue,
 }
 
 const DAILY_DEMAND: &str = "Demand for each article in each store and business day, from the article's first sale there to the store's last business day, with 0 \
@@ -28,12 +30,20 @@ has zeros.";
 const FORECAST_ACCURACY: &str = "How good forecasts were, by what came since: a row for each subject, origin and model of marts.forecasts of which a day has come. The naive \
 forecast is that of the last known week again; value_added is what a forecast was better by. Categories are those that articles have now.";
 
-const SERVED_FORECASTS: &str = "The forecasts that are served: those rows of marts.forecasts whose model version was promoted last for their business, and not rolled back.";
+const SERVED_FORECASTS: &str = "The forecasts that are served: those rows of marts.forecasts whose model version was promoted last for their business, and not rolled back, and beside them what planners expect instead.";
+
+const OVERRIDE_VALUE: &str = "What planners' words were worth: a row for each day of an article of which a planner had the last word before it came. value_added is what the word was \
+nearer to what came than the model's mean.";
 
 impl View {
     /// All of them.
-    pub const ALL: [Self; 4] =
-        [Self::DailyDemand, Self::SalesLive, Self::ForecastAccuracy, Self::ServedForecasts];
+    pub const ALL: [Self; 5] = [
+        Self::DailyDemand,
+        Self::SalesLive,
+        Self::ForecastAccuracy,
+        Self::ServedForecasts,
+        Self::OverrideValue,
+    ];
 
     /// Its name in SQL.
     #[must_use]
@@ -43,6 +53,7 @@ impl View {
             Self::SalesLive => "marts.sales_live",
             Self::ForecastAccuracy => "marts.forecast_accuracy",
             Self::ServedForecasts => "marts.served_forecasts",
+            Self::OverrideValue => "marts.override_value",
         }
     }
 
@@ -53,7 +64,8 @@ impl View {
             Self::DailyDemand => (DAILY_DEMAND, daily_demand()),
             Self::SalesLive => (SALES_LIVE, sales_live()),
             Self::ForecastAccuracy => (FORECAST_ACCURACY, forecast_accuracy()),
-            Self::ServedForecasts => (SERVED_FORECASTS, crate::forecast::columns()),
+            Self::ServedForecasts => (SERVED_FORECASTS, served_forecasts()),
+            Self::OverrideValue => (OVERRIDE_VALUE, override_value()),
         };
         Description { comment: comment.to_owned(), columns }
     }
@@ -154,6 +166,31 @@ fn sales_live() -> Vec<Column> {
         ),
     ]);
     columns
+}
+
+fn served_forecasts() -> Vec<Column> {
+    [crate::forecast::columns(), crate::planning::shown_columns()].concat()
+}
+
+fn override_value() -> Vec<Column> {
+    let text = |name, comment| Column::required(name, DataType::Utf8, comment);
+    let figure = |name, comment| Column::required(name, DataType::Float64, comment);
+    vec![
+        text("tenant", "Business that the row belongs to"),
+        text("store", "Store"),
+        text("sku", "Article"),
+        Column::required("forecast_date", DataType::Date32, "Day that was spoken of"),
+        text("author", "Who had the last word"),
+        text("reason", "Why"),
+        text("model_version", "The model that was served by then"),
+        figure("override_units", "What the planner expected"),
+        figure("mean", "What the model expected"),
+        figure("units", "What came: net units"),
+        figure(
+            "value_added",
+            "How much nearer the planner was, in units; below 0 where the model was nearer",
+        ),
+    ]
 }
 
 fn forecast_accuracy() -> Vec<Column> {

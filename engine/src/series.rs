@@ -15,14 +15,14 @@ use arrow::datatypes::{Date32Type, Float64Type};
 use async_trait::async_trait;
 use chrono::NaiveDate;
 use domain::decision::Standing;
-use domain::forecast::{DailySeries, ForecastDay, SeriesKey, SeriesSet};
+use domain::forecast::{DailySeries, ForecastDay, SeriesKey, SeriesSet, ServedDay};
 use domain::marts::day_of;
 use domain::ports::{Snapshots, Tables};
 use domain::principal::{Principal, StoreScope};
 use domain::{Error, Feed, Result};
 use futures::StreamExt;
 
-use crate::marts::{Work, plans};
+use crate::marts::{Work, literal, plans};
 use crate::{Engine, Limits, Session};
 
 const SALES: &str = "curated.sales";
@@ -102,6 +102,10 @@ impl Tables for SeriesReader {
         self.read_forecast_days(tenant).await
     }
 
+    async fn served_days(&self, principal: &Principal, store: &str, sku: &str) -> Result<Vec<ServedDay>> {
+        self.read_served_days(principal, store, sku).await
+    }
+
     async fn standing(&self, principal: &Principal, at: &BTreeMap<String, u64>) -> Result<Standing> {
         self.read_standing(principal, at).await
     }
@@ -165,7 +169,6 @@ fn of_feed(feed: Feed) -> String {
 
 /// What a principal may see, as a condition.
 fn scope(principal: &Principal) -> String {
-    let literal = |text: &str| format!("'{}'", text.replace('\'', "''"));
     match principal {
         Principal::Operator => "true".to_owned(),
         Principal::Tenant { tenant, stores: StoreScope::All } => format!("tenant = {}", literal(tenant)),

@@ -1,4 +1,4 @@
-//! Tables that are questions: `marts.daily_demand`, `marts.sales_live`, `marts.forecast_accuracy` and `marts.served_forecasts`; what they show stands in [`domain::views`].
+//! Tables that are questions: `marts.daily_demand`, `marts.sales_live`, `marts.forecast_accuracy`, `marts.served_forecasts` and `marts.override_value`; what they show stands in [`domain::views`].
 //!
 //! A view is planned over the tables as its caller sees them, so that it shows what they show, and reads the versions that the rest of the query reads.
 
@@ -27,7 +27,8 @@ pub(crate) struct SqlView {
 }
 
 /// All views. In their text, `{t}` stands for `tenant` where the caller sees that column, and for a constant where it does not.
-pub(crate) static VIEWS: [SqlView; 4] = [DAILY_DEMAND, SALES_LIVE, FORECAST_ACCURACY, SERVED_FORECASTS];
+pub(crate) static VIEWS: [SqlView; 5] =
+    [DAILY_DEMAND, SALES_LIVE, FORECAST_ACCURACY, SERVED_FORECASTS, OVERRIDE_VALUE];
 
 const DAILY_DEMAND: SqlView = SqlView {
     view: View::DailyDemand,
@@ -113,10 +114,33 @@ FROM sums",
 /// An event's row is written behind the forecasts of its version: where it is seen, they are.
 const SERVED_FORECASTS: SqlView = SqlView {
     view: View::ServedForecasts,
-    tables: &["marts.forecasts", "ops.model_versions"],
+    tables: &["marts.forecasts", "ops.model_versions", "marts.forecast_overrides"],
     sql: "\
-WITH said AS (SELECT {t}last_value(served_version ORDER BY number) AS served_version FROM ops.model_versions GROUP BY {t}1 + 0)
-SELECT s.* EXCLUDE (period) FROM said AS n JOIN marts.forecasts AS s ON {n.t = s.t}n.served_version = s.model_version",
+WITH said AS (SELECT {t}last_value(served_version ORDER BY number) AS served_version FROM ops.model_versions GROUP BY {t}1 + 0),
+words AS (SELECT {t}store, sku, forecast_date, last_value(units ORDER BY at) AS override_units, last_value(author ORDER BY at) AS override_author,
+            last_value(reason ORDER BY at) AS override_reason FROM marts.forecast_overrides GROUP BY {t}store, sku, forecast_date)
+SELECT s.* EXCLUDE (period), i.override_units, CASE WHEN i.override_units IS NOT NULL THEN i.override_author END AS override_author,
+       CASE WHEN i.override_units IS NOT NULL THEN i.override_reason END AS override_reason
+FROM said AS n JOIN marts.forecasts AS s ON {n.t = s.t}n.served_version = s.model_version
+LEFT JOIN words AS i ON {i.t = s.t}i.store = s.store AND i.sku = s.sku AND i.forecast_date = s.forecast_date",
+};
+
+/// A word counts that was said before its day was known: a day that the model knew is none to speak of.
+const OVERRIDE_VALUE: SqlView = SqlView {
+    view: View::OverrideValue,
+    tables: &["marts.forecast_overrides", "marts.item_days", "marts.store_days"],
+    sql: "\
+WITH words AS (SELECT {t}store, sku, forecast_date, last_value(units ORDER BY at) AS override_units, last_value(author ORDER BY at) AS author,
+                 last_value(reason ORDER BY at) AS reason, last_value(model_version ORDER BY at) AS model_version, last_value(mean ORDER BY at) AS mean
+               FROM marts.forecast_overrides WHERE origin < forecast_date GROUP BY {t}store, sku, forecast_date),
+came AS (SELECT {t}store, date FROM marts.store_days),
+sold AS (SELECT {t}store, sku, date, CAST(units - returned_units AS DOUBLE) AS units FROM marts.item_days)
+SELECT {s.t}s.store, s.sku, s.forecast_date, s.author, s.reason, s.model_version, s.override_units, s.mean, coalesce(i.units, 0) AS units,
+       abs(s.mean - coalesce(i.units, 0)) - abs(s.override_units - coalesce(i.units, 0)) AS value_added
+FROM words AS s
+JOIN came AS d ON {d.t = s.t}d.store = s.store AND d.date = s.forecast_date
+LEFT JOIN sold AS i ON {i.t = s.t}i.store = s.store AND i.sku = s.sku AND i.date = s.forecast_date
+WHERE s.override_units IS NOT NULL",
 };
 
 impl SqlView {

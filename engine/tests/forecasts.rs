@@ -9,7 +9,8 @@ use chrono::{Days, NaiveDate};
 use domain::forecast::{
     Backtest, DayForecast, Effects, ForecastDay, ForecastRun, SeriesForecast, Subject, Total,
 };
-use domain::ports::{ForecastSink as _, ModelRegistry as _, Tables as _};
+use domain::planning::Override;
+use domain::ports::{ForecastSink as _, ModelRegistry as _, OverrideSink as _, Tables as _};
 use domain::registry::{ModelAction, ModelEvent};
 use domain::{Feed, Principal, civil};
 use engine::series::SeriesReader;
@@ -303,11 +304,54 @@ async fn a_standing_is_what_holds_by_the_last_known_day() {
         "curated.prices",
         "curated.products",
         "curated.sales",
+        "marts.forecast_overrides",
         "marts.forecasts",
         "ops.model_versions",
     ] {
         assert!(standing.lake_versions.contains_key(table), "{:?}", standing.lake_versions);
     }
+    // A planner's last word on a day moves its whole distribution, until the model is to be followed again.
+    let word = |date: &str, units: Option<f64>, at: i64| Override {
+        tenant: "t".to_owned(),
+        store: "s".to_owned(),
+        sku: "a".to_owned(),
+        forecast_date: day(date),
+        units,
+        author: "Ada".to_owned(),
+        reason: "it's a fair".to_owned(),
+        at,
+        model_version: "2".repeat(64),
+        origin: day("2014-01-10"),
+        mean: 2.0,
+    };
+    let words = [
+        word("2014-01-11", Some(7.0), 1),
+        word("2014-01-11", Some(10.0), 2),
+        word("2014-01-12", Some(9.0), 1),
+        word("2014-01-12", None, 2),
+    ];
+    world.feeder.lake.add_overrides(&words).await.expect("they are added");
+    let tenant = Principal::tenant("t").expect("a name");
+    let moved = reader.standing(&tenant, &newest).await.expect("a standing").forecasts.remove(0);
+    assert_eq!(moved.days[0], (10.0, [0.0, 5.0, 10.0, 10.0, 10.0, 10.0, 10.0, 10.0, 10.0, 15.0, 45.0]));
+    assert_eq!(moved.days[1..], stored.days[1..]);
+    let shown = "SELECT forecast_date, mean, override_units, override_author, override_reason FROM marts.served_forecasts WHERE sku = 'a' ORDER BY 1";
+    let shown = support::rows(&world.engine, "t/s", shown).await;
+    assert_eq!(shown, "2014-01-11,2.0,10.0,Ada,it's a fair;2014-01-12,2.0,,,;2014-01-13,2.0,,,");
+    let served = reader.served_days(&tenant, "s", "a").await.expect("days");
+    assert_eq!((served.len(), served[0].date, served[0].mean), (3, day("2014-01-11"), 2.0));
+    assert_eq!(
+        reader.served_days(&Principal::tenant("u").expect("a name"), "s", "a").await.expect("days"),
+        []
+    );
+    // The day comes, with three units: the model was nearer.
+    let value =
+        "SELECT forecast_date, author, override_units, mean, units, value_added FROM marts.override_value";
+    assert_eq!(support::rows(&world.engine, "t", value).await, "");
+    world.send(Feed::Sales, &[sale(9, "t", "s", "a", 3, "1", "2014-01-11T10:00:00Z")]).await;
+    world.refresh().await;
+    assert_eq!(support::rows(&world.engine, "t", value).await, "2014-01-11,Ada,10.0,2.0,3.0,-6.0");
+
     // A table that is named is read as it was.
     let earlier = BTreeMap::from([("curated.products".to_owned(), 0)]);
     let before =

@@ -24,6 +24,7 @@ pub mod maintenance;
 mod marts;
 mod newest;
 pub mod operations;
+mod overrides;
 pub mod probe;
 mod provider;
 mod read;

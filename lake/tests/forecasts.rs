@@ -12,7 +12,8 @@ use arrow_array::types::TimestampMicrosecondType;
 use chrono::{Days, NaiveDate};
 use domain::ErrorKind;
 use domain::forecast::{Backtest, DayForecast, Effects, ForecastRun, SeriesForecast, Subject, Total};
-use domain::ports::{Blobs, ForecastSink, Snapshots, WrittenRows};
+use domain::planning::Override;
+use domain::ports::{Blobs, ForecastSink, OverrideSink as _, Snapshots, WrittenRows};
 use futures::future::join_all;
 use lake::{Lake, LakeOptions};
 use parquet::arrow::ArrowWriter;
@@ -252,4 +253,28 @@ async fn artefacts_are_stored_whole_and_replaced() {
         assert_eq!(lake.get(name).await.expect_err(name).kind(), ErrorKind::Invalid);
     }
     assert!(!Path::new(&outside).exists());
+}
+
+#[tokio::test]
+async fn words_of_planners_are_added_and_those_that_no_reader_should_meet_refused() {
+    let folder = folder();
+    let lake = open(folder.path()).await;
+    let word = |units: Option<f64>| Override {
+        tenant: "t".to_owned(),
+        store: "s".to_owned(),
+        sku: "a".to_owned(),
+        forecast_date: "2011-12-24".parse().expect("a date"),
+        units,
+        author: "Ada".to_owned(),
+        reason: "a fair".to_owned(),
+        at: 1,
+        model_version: version_of('a'),
+        origin: "2011-12-09".parse().expect("a date"),
+        mean: 2.0,
+    };
+    for refused in [vec![], vec![word(Some(-1.0))], vec![word(None), word(Some(f64::NAN))]] {
+        assert_eq!(lake.add_overrides(&refused).await.expect_err("refused").kind(), ErrorKind::Invalid);
+    }
+    assert_eq!(lake.add_overrides(&[word(Some(3.0)), word(None)]).await.expect("they are added"), 1);
+    assert_eq!(lake.add_overrides(&[word(Some(0.0))]).await.expect("it is added"), 2);
 }

@@ -151,6 +151,61 @@ fn what_runs_low_is_ordered_and_what_is_decided_stands_once() {
 }
 
 #[test]
+fn orders_follow_what_planners_expect() {
+    let world = shop();
+    let _ = world.run(&["forecast", "run", "--quick"]).expect_success();
+    let quantity = || {
+        let _ = recommend(&world, &["--tenant", "gift-uk"]);
+        let newest = "SELECT last_value(order_quantity ORDER BY created_at) FROM marts.recommendations WHERE sku = 'mug'";
+        world.sql(newest).parse::<f64>().expect("a quantity")
+    };
+    let before = quantity();
+    let days = world.sql("SELECT forecast_date FROM marts.served_forecasts WHERE tenant = 'gift-uk' AND sku = 'mug' ORDER BY 1 LIMIT 14");
+    let say = |units: &str, more: &[&str]| {
+        let days: Vec<String> = days.lines().map(|day| format!("--day={day}={units}")).collect();
+        let mug =
+            ["forecast", "override", "--tenant=gift-uk", "--store=london", "--author=Ada", "--reason=a fair"];
+        let days = days.iter().map(String::as_str);
+        world.run(&mug.into_iter().chain(days).chain(more.iter().copied()).collect::<Vec<_>>())
+    };
+    let said = say("40", &["--sku=mug"]).expect_success().stdout;
+    assert!(said.contains("40"), "{said}");
+    let after = quantity();
+    assert!(after > 3.0 * before, "{before} {after}");
+    let server = Server::start(&world);
+    let tenant = [("x-intellicartel-tenant", "gift-uk")];
+    let served = server.get("/api/v1/forecast/predictions?sku=mug", &tenant).expect_success();
+    assert_eq!(
+        served["data"][0]["override"],
+        json!({"units": 40.0, "author": "Ada", "reason": "a fair"}),
+        "{served}"
+    );
+    assert_eq!(served["data"][20]["override"], Value::Null);
+
+    let _ = say("model", &["--sku=mug"]).expect_success();
+    assert_eq!(quantity(), before, "the model is followed again");
+    let refused = |units: &str, more: &[&str], status: i32, words: &[&str]| {
+        assert_eq!(say(units, more).expect_failure(words).status.code(), Some(status));
+    };
+    refused("-1", &["--sku=mug"], 2, &["--day", "0 units or more"]);
+    refused("many", &["--sku=mug"], 2, &["2011-12-24=model"]);
+    refused(
+        "4",
+        &["--sku=mug", "--day=2020-01-01=4"],
+        2,
+        &["2020-01-01 is not forecast", days.lines().next().expect("a day")],
+    );
+    refused(
+        "4",
+        &["--sku=mug", &format!("--day={}=5", days.lines().next().expect("a day"))],
+        2,
+        &["is given twice"],
+    );
+    refused("4", &["--sku=unknown"], 1, &["`unknown`"]);
+    assert_eq!(quantity(), before, "what was refused has changed nothing");
+}
+
+#[test]
 fn what_is_missing_is_named() {
     let world = World::on_folder();
     world.send(&[sale("gift-uk", "mug", 0, 1)]);

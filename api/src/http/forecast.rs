@@ -68,6 +68,9 @@ struct Row {
     coverage_80: Option<Box<RawValue>>,
     n: i64,
     fallback: Option<String>,
+    override_units: Option<Box<RawValue>>,
+    override_author: Option<String>,
+    override_reason: Option<String>,
     model_version: String,
     lake_versions: String,
     created_at: String,
@@ -96,6 +99,8 @@ struct Prediction<'a> {
     confidence_score: Option<&'a RawValue>,
     backtest: Backtest<'a>,
     fallback: Option<&'a str>,
+    /// What a planner expects in the model's place.
+    r#override: Option<Override<'a>>,
     note: Option<&'static str>,
     model_version: &'a str,
     lake_versions: &'a RawValue,
@@ -109,6 +114,14 @@ struct Total<'a> {
     q500: &'a RawValue,
     q900: &'a RawValue,
     q975: &'a RawValue,
+}
+
+/// A planner's word.
+#[derive(Debug, Serialize)]
+struct Override<'a> {
+    units: &'a RawValue,
+    author: Option<&'a str>,
+    reason: Option<&'a str>,
 }
 
 /// How good such forecasts were at past origins.
@@ -201,7 +214,7 @@ impl Wanted {
         format!(
             "SELECT level AS subject, store, category, sku, product_name, unit, forecast_date, origin, CAST(round(mean) AS BIGINT) AS predicted_demand, mean, \
              {lower} AS lower_bound, {upper} AS upper_bound, total_mean, total_q500, total_q900, total_q975, {confidence} AS confidence_score, backtest_wape AS wape, naive_wape, coverage_80, \
-             backtest_n AS n, fallback, model_version, lake_versions, created_at, count(*) OVER () AS total \
+             backtest_n AS n, fallback, override_units, override_author, override_reason, model_version, lake_versions, created_at, count(*) OVER () AS total \
              FROM {} ORDER BY store, category, sku, forecast_date LIMIT {} OFFSET {}",
             self.served(),
             self.per_page,
@@ -263,6 +276,11 @@ impl Row {
                 n: self.n,
             },
             fallback: self.fallback.as_deref(),
+            r#override: self.override_units.as_deref().map(|units| Override {
+                units,
+                author: self.override_author.as_deref(),
+                reason: self.override_reason.as_deref(),
+            }),
             note: (self.n == 0).then_some("the history is too short to measure how good this forecast is"),
             model_version: &self.model_version,
             lake_versions,

@@ -22,7 +22,7 @@ mod work;
 
 pub(crate) use plans::plans;
 pub(crate) use stores::function;
-pub(crate) use work::Work;
+pub(crate) use work::{Work, literal};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

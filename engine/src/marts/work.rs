@@ -105,6 +105,6 @@ pub(super) fn day_at(column: &PrimitiveArray<Date32Type>, row: usize) -> Option<
 }
 
 /// A text as SQL has it.
-pub(super) fn literal(text: &str) -> String {
+pub(crate) fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }

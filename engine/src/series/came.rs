@@ -1,12 +1,14 @@
-//! The days of a business that have come, beside what was forecast of them.
+//! Days that are forecast: those of a business that have come, beside what came, and those of an article that are served.
 
 use arrow::datatypes::{Date32Type, Float64Type};
-use domain::forecast::ForecastDay;
+use chrono::NaiveDate;
+use domain::forecast::{ForecastDay, ServedDay};
 use domain::principal::Principal;
 use domain::{Error, Result};
 
 use super::standing::values;
-use super::{SeriesReader, scope};
+use super::{SeriesReader, scope, text};
+use crate::marts::literal;
 
 impl SeriesReader {
     /// A day has come when it has in every store, those aside whose sales ended four weeks before the newest.
@@ -24,10 +26,6 @@ impl SeriesReader {
              WHERE nth = 1 AND forecast_date <= (SELECT last FROM known) ORDER BY forecast_date"
         );
         let mut found = Vec::new();
-        let day = |day: i32| {
-            let beyond = || Error::internal("marts.forecasts holds a day beyond the calendar");
-            Date32Type::to_naive_date_opt(day).ok_or_else(beyond)
-        };
         let take = |batch: &arrow::array::RecordBatch| {
             let (dates, origins) =
                 (values::<Date32Type>(batch, "forecast_date")?, values::<Date32Type>(batch, "origin")?);
@@ -46,4 +44,41 @@ impl SeriesReader {
         self.each(&sql, take).await?;
         Ok(found)
     }
+
+    pub(super) async fn read_served_days(
+        &self,
+        principal: &Principal,
+        store: &str,
+        sku: &str,
+    ) -> Result<Vec<ServedDay>> {
+        let sql = format!(
+            "SELECT forecast_date, origin, model_version, mean FROM marts.served_forecasts \
+             WHERE level = 'sku' AND {} AND store = {} AND sku = {} ORDER BY forecast_date",
+            scope(principal),
+            literal(store),
+            literal(sku)
+        );
+        let mut found = Vec::new();
+        let take = |batch: &arrow::array::RecordBatch| {
+            let (dates, origins) =
+                (values::<Date32Type>(batch, "forecast_date")?, values::<Date32Type>(batch, "origin")?);
+            let (versions, means) = (text(batch, "model_version")?, values::<Float64Type>(batch, "mean")?);
+            for row in 0..batch.num_rows() {
+                found.push(ServedDay {
+                    date: day(dates.value(row))?,
+                    origin: day(origins.value(row))?,
+                    model_version: versions.value(row).to_owned(),
+                    mean: means.value(row),
+                });
+            }
+            Ok(())
+        };
+        self.each(&sql, take).await?;
+        Ok(found)
+    }
+}
+
+fn day(day: i32) -> Result<NaiveDate> {
+    let beyond = || Error::internal("marts.forecasts holds a day beyond the calendar");
+    Date32Type::to_naive_date_opt(day).ok_or_else(beyond)
 }

@@ -13,6 +13,7 @@ use super::{ITEM_DAYS, Keys, PRODUCTS, SALES, SeriesReader, column, scope, text}
 
 const FORECASTS: &str = "marts.forecasts";
 const MODELS: &str = "ops.model_versions";
+const OVERRIDES: &str = "marts.forecast_overrides";
 const INVENTORY: &str = "curated.inventory";
 const PRICES: &str = "curated.prices";
 
@@ -29,7 +30,7 @@ impl SeriesReader {
     ) -> Result<Standing> {
         let mut lake_versions = BTreeMap::new();
         // Which forecasts are served is read first: they stand there by then.
-        for table in [MODELS, FORECASTS, INVENTORY, PRICES, PRODUCTS, SALES, ITEM_DAYS] {
+        for table in [MODELS, FORECASTS, OVERRIDES, INVENTORY, PRICES, PRODUCTS, SALES, ITEM_DAYS] {
             let version = match known.get(table) {
                 Some(version) => *version,
                 None => self.versions.newest_version(table).await?,
@@ -224,23 +225,33 @@ impl SeriesReader {
         Ok(())
     }
 
-    /// Of each article with a stock, the forecast that is served.
+    /// Of each article with a stock, the forecast that is served. Where a planner expects something else of a day, all of its distribution moves with the mean.
     async fn forecasts(
         &self,
         items: &BTreeMap<Key, StockItem>,
         at: &impl Fn(&str) -> String,
         scopes: &Scopes,
     ) -> Result<Vec<StoredForecast>> {
-        let quantiles = QUANTILE_COLUMNS.join(", ");
+        let moved = |column: &str| {
+            format!(
+                "CASE WHEN w.units IS NULL THEN f.{column} WHEN f.mean > 0 THEN f.{column} * w.units / f.mean ELSE w.units END AS {column}"
+            )
+        };
+        let figures =
+            std::iter::once("mean").chain(QUANTILE_COLUMNS).map(moved).collect::<Vec<_>>().join(", ");
         let sql = format!(
-            "SELECT f.tenant, store, sku, origin, model_version, mean, {quantiles} FROM \
+            "SELECT f.tenant, f.store, f.sku, f.origin, f.model_version, {figures} FROM \
              (SELECT tenant, last_value(served_version ORDER BY number) AS served_version FROM {} WHERE {} GROUP BY tenant) AS s JOIN \
-             (SELECT * FROM {} WHERE level = 'sku' AND {}) AS f ON f.tenant = s.tenant AND f.model_version = s.served_version \
-             ORDER BY f.tenant, store, sku, forecast_date",
+             (SELECT * FROM {} WHERE level = 'sku' AND {scope}) AS f ON f.tenant = s.tenant AND f.model_version = s.served_version LEFT JOIN \
+             (SELECT tenant, store, sku, forecast_date, last_value(units ORDER BY at) AS units FROM {} WHERE {scope} \
+              GROUP BY tenant, store, sku, forecast_date) AS w \
+             ON w.tenant = f.tenant AND w.store = f.store AND w.sku = f.sku AND w.forecast_date = f.forecast_date \
+             ORDER BY f.tenant, f.store, f.sku, f.forecast_date",
             at(MODELS),
             scopes.business,
             at(FORECASTS),
-            scopes.stores
+            at(OVERRIDES),
+            scope = scopes.stores
         );
         let mut forecasts: Vec<StoredForecast> = Vec::new();
         let take = |batch: &RecordBatch| {

@@ -54,8 +54,10 @@ async fn the_tenants_column_and_the_operators_tables_are_hidden() {
     let marts = [
         "daily_demand",
         "forecast_accuracy",
+        "forecast_overrides",
         "forecasts",
         "item_days",
+        "override_value",
         "recommendations",
         "risk_scores",
         "sales_live",

@@ -7,6 +7,7 @@ mod decisions;
 mod forecasts;
 mod marts;
 mod model_versions;
+mod overrides;
 
 use std::collections::HashMap;
 
@@ -24,6 +25,8 @@ pub(crate) use forecasts::rows as forecast_rows;
 pub use marts::mart_table;
 pub use model_versions::model_versions;
 pub(crate) use model_versions::{event_row as model_event_row, events as model_events};
+pub use overrides::overrides;
+pub(crate) use overrides::rows as override_rows;
 
 /// The partition column of tables that have one: a UTC month, `YYYY-MM`. Files of tables without it are of the period "".
 pub const PERIOD: &str = "period";
@@ -98,7 +101,8 @@ pub(crate) fn partition_values(period: &str) -> HashMap<String, Option<String>> 
 /// Every table of the lake.
 #[must_use]
 pub fn all() -> Vec<TableDefinition> {
-    let mut tables = vec![dead_letters(), forecasts(), recommendations(), risk_scores(), model_versions()];
+    let mut tables =
+        vec![dead_letters(), forecasts(), recommendations(), risk_scores(), model_versions(), overrides()];
     tables.extend(Mart::ALL.into_iter().map(mart_table));
     tables.extend(Feed::ALL.into_iter().map(feed_table));
     tables
