@@ -64,6 +64,20 @@ enum Action {
     Backtest(Box<backtest::Backtest>),
 }
 
+/// Which article of which business.
+#[derive(Debug, ClapArgs)]
+struct Article {
+    /// The business.
+    #[arg(long)]
+    tenant: String,
+    /// The store.
+    #[arg(long)]
+    store: String,
+    /// The article.
+    #[arg(long)]
+    sku: String,
+}
+
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Form {
     Table,

@@ -4,11 +4,13 @@
 //! order one), and sums of what is left, above what may be and below it, are held against a threshold (two-sided CUSUM: Page, Continuous inspection schemes, Biometrika 41,
 //! 1954). The threshold is that of the residuals' own past: it is found by drawing weeks from them, so that a false alarm is as rare as is asked for, whatever their distribution.
 
-use chrono::NaiveDate;
+use chrono::{Days, NaiveDate};
 use domain::forecast::ForecastDay;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+/// Days that are held against those before them, the newest ones: however often models are made, a drift has time to show.
+const RECENT: u64 = 14;
 /// Residuals that a past must have.
 pub const FEWEST: usize = 56;
 /// The share of weeks that may give a false alarm.
@@ -135,7 +137,7 @@ impl Watch {
 pub enum Found {
     /// So few forecast days have come, of those that a past must have, that nothing can be told.
     TooFew(usize),
-    /// What has come since the model that is served was made, as many days, is like what came before.
+    /// So many days that came last are like those before.
     Steady(usize),
     /// It is not.
     Drifted {
@@ -147,14 +149,15 @@ pub enum Found {
 }
 
 impl Found {
-    /// By the days of a business that have come, in order, each with what was forecast of it by the newest of the models that were served before it. The days that the
-    /// newest origin forecast are held against those before.
+    /// By the days of a business that have come, in order, each with what was forecast of it by the newest of the models that were served before it. The last
+    /// fortnight is held against all days before it.
     #[must_use]
     pub fn of(days: &[ForecastDay]) -> Self {
-        let newest = days.iter().map(|day| day.origin).max();
+        let newest = days.iter().map(|day| day.date).max();
+        let first = newest.and_then(|newest| newest.checked_sub_days(Days::new(RECENT - 1)));
         let told = days.iter().filter(|day| day.mean > 0.0);
         let (recent, past): (Vec<&ForecastDay>, Vec<&ForecastDay>) =
-            told.partition(|day| Some(day.origin) == newest);
+            told.partition(|day| first.is_some_and(|first| day.date >= first));
         let residuals =
             |days: &[&ForecastDay]| days.iter().map(|day| day.units / day.mean - 1.0).collect::<Vec<f64>>();
         let Some(watch) = Watch::of(&residuals(&past), FALSE_ALARMS) else { return Self::TooFew(past.len()) };
@@ -173,7 +176,7 @@ impl std::fmt::Display for Found {
             Self::TooFew(days) => {
                 write!(f, "not watched yet: {days} forecast days have come, {FEWEST} that move are needed")
             }
-            Self::Steady(days) => write!(f, "none in the {days} days since the last model"),
+            Self::Steady(days) => write!(f, "none in the last {days} days"),
             Self::Drifted { since, shift } => {
                 let direction = if *shift > 0.0 { "above" } else { "below" };
                 write!(
@@ -293,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn days_of_the_newest_origin_are_held_against_those_before() {
+    fn the_last_fortnight_is_held_against_the_days_before_it() {
         let totals = business(3, HISTORY + 12, HISTORY, 0.3);
         let first: NaiveDate = "2024-01-01".parse().expect("a date");
         let at = |day: usize| first + chrono::Days::new(day as u64);
@@ -315,8 +318,8 @@ mod tests {
         let said = Found::Drifted { since, shift: -0.152 }.to_string();
         assert_eq!(said, format!("sales lie 15 % below what was forecast since {since}"));
         let before: Vec<ForecastDay> = days[..days.len() - 12].to_vec();
-        assert_eq!(Found::of(&before), Found::Steady(WEEK));
-        assert_eq!(Found::of(&days[..30]), Found::TooFew(28));
+        assert_eq!(Found::of(&before), Found::Steady(14));
+        assert_eq!(Found::of(&days[..30]), Found::TooFew(16));
         assert_eq!(Found::of(&[]), Found::TooFew(0));
     }
 

@@ -38,7 +38,7 @@ pub use selection::{Contest, Selection, Way};
 
 use crate::candidates::{Chosen, Members};
 use crate::panel::MOST_ROWS;
-use business::Business;
+use business::{Business, Told};
 use leaf::{Leaf, fallback, leaves};
 use levels::{Made, levels};
 use manifest::Identity;
@@ -137,6 +137,8 @@ pub struct Forecasts {
     pub model_version: String,
     /// All that shaped the model, as canonical JSON.
     pub identity: String,
+    /// What it was told beside the days themselves.
+    pub(crate) told: Told,
     /// All that the model has learned, as JSON; none where there is no model.
     pub learned: Option<Vec<u8>>,
     /// The version that was served when it was made.
@@ -224,6 +226,7 @@ pub fn forecast(
     Ok(Forecasts {
         model_version: identity.version(),
         identity: identity.canonical(),
+        told: business.shape().tell(),
         learned,
         parent: before.parent.clone(),
         tenant: tenant.to_owned(),

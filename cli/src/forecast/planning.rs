@@ -12,21 +12,15 @@ use domain::{Error, ErrorKind, Result, civil};
 use lake::LakeOptions;
 use serde_json::{Value, json};
 
+use super::Article;
 use crate::config::Config;
 use crate::report::{Output, write_rows};
 use crate::wire;
 
 #[derive(Debug, Args)]
 pub(super) struct Said {
-    /// The business.
-    #[arg(long)]
-    tenant: String,
-    /// The store.
-    #[arg(long)]
-    store: String,
-    /// The article.
-    #[arg(long)]
-    sku: String,
+    #[command(flatten)]
+    article: Article,
     /// A day that is forecast, and the net units that are expected of it, or `model`: the model is to be followed again. May be given again.
     #[arg(long = "day", required = true, value_parser = day, value_name = "DATE=UNITS")]
     days: Vec<(NaiveDate, Option<f64>)>,
@@ -58,10 +52,11 @@ fn text(text: &str) -> std::result::Result<String, String> {
 
 pub(super) async fn run(config: &Config, args: Said) -> Result<()> {
     let lake = wire::lake(config, LakeOptions::Write).await?;
-    let whose = Principal::tenant(args.tenant.clone())?;
-    let served = wire::series(Arc::clone(&lake))?.served_days(&whose, &args.store, &args.sku).await?;
+    let Article { tenant, store, sku } = &args.article;
+    let whose = Principal::tenant(tenant.clone())?;
+    let served = wire::series(Arc::clone(&lake))?.served_days(&whose, store, sku).await?;
     let Some((first, last)) = served.first().zip(served.last()) else {
-        let message = format!("there is no forecast of `{}` in the store `{}`", args.sku, args.store);
+        let message = format!("there is no forecast of `{sku}` in the store `{store}`");
         return Err(Error::new(ErrorKind::NotFound, message));
     };
     let (mut overrides, mut faults, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
@@ -74,9 +69,9 @@ pub(super) async fn run(config: &Config, args: Said) -> Result<()> {
             faults.push(format!("{date} is given twice"));
         }
         overrides.push(Override {
-            tenant: args.tenant.clone(),
-            store: args.store.clone(),
-            sku: args.sku.clone(),
+            tenant: tenant.clone(),
+            store: store.clone(),
+            sku: sku.clone(),
             forecast_date: *date,
             units: *units,
             author: args.author.clone(),

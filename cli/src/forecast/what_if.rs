@@ -9,21 +9,15 @@ use domain::what_if::{Change, Expected, Outcomes, Question, WhatIf as _};
 use lake::LakeOptions;
 use serde_json::{Value, json};
 
+use super::Article;
 use crate::config::Config;
 use crate::report::{Form, Output, write_json, write_rows, write_text};
 use crate::wire;
 
 #[derive(Debug, Args)]
 pub(super) struct WhatIf {
-    /// The business.
-    #[arg(long)]
-    tenant: String,
-    /// The store.
-    #[arg(long)]
-    store: String,
-    /// The article.
-    #[arg(long)]
-    sku: String,
+    #[command(flatten)]
+    article: Article,
     /// A day, and what is to be otherwise on it: closed, promotion, holiday and school_holiday, yes or no; temp_mean_c in degrees; precipitation_mm. May be
     /// given again.
     #[arg(long = "day", required = true, value_parser = day, value_name = "DATE:WHAT=VALUE,...")]
@@ -71,7 +65,7 @@ fn day(text: &str) -> std::result::Result<(NaiveDate, Change), String> {
 }
 
 pub(super) async fn run(config: &Config, args: WhatIf) -> Result<()> {
-    let WhatIf { tenant, store, sku, days, output } = args;
+    let WhatIf { article: Article { tenant, store, sku }, days, output } = args;
     let lake = wire::lake(config, LakeOptions::Read).await?;
     let question = Question { store, sku, changes: days };
     let answer = wire::served_models(lake)?.what_if(&Principal::tenant(tenant)?, &question).await?;

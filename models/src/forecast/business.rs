@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use chrono::{Datelike, Days, NaiveDate};
 use domain::forecast::{DailySeries, DayWeather, PlannedDay, SeriesSet};
+use serde::{Deserialize, Serialize};
 
 use super::ForecastConfig;
 use super::closures::Closures;
@@ -295,7 +296,33 @@ fn midnight(day: NaiveDate) -> i64 {
     (i64::from(day.num_days_from_ce()) - DAYS_TO_1970) * MICROS_A_DAY
 }
 
+/// What a model was told beside the days themselves, to be stored: the names of plans, and of traits with their values.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Told {
+    plans: Vec<String>,
+    traits: Vec<(String, Vec<String>)>,
+}
+
 impl Shape {
+    /// The shape of a business whose model was told this and nothing else, whatever has come to be planned or sold since.
+    pub(super) fn told(set: &SeriesSet, told: &Told) -> Self {
+        let plans = PLANS.into_iter().filter(|plan| told.plans.iter().any(|name| name == plan.0)).collect();
+        let values = |(name, of): Trait| {
+            let (_, values) = told.traits.iter().find(|(known, _)| known == name)?;
+            Some(Values { name, of, values: values.clone() })
+        };
+        let traits = TRAITS.into_iter().filter_map(values).collect();
+        Self { closures: Closures::of(set, 0), plans, traits, market: None }
+    }
+
+    /// What models are told.
+    pub(super) fn tell(&self) -> Told {
+        Told {
+            plans: self.plans.iter().map(|plan| plan.0.to_owned()).collect(),
+            traits: self.traits.iter().map(|told| (told.name.to_owned(), told.values.clone())).collect(),
+        }
+    }
+
     fn of(set: &SeriesSet, config: &ForecastConfig, days_before: usize) -> Self {
         let closures = Closures::of(set, days_before);
         let calendar =

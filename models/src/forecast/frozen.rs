@@ -12,7 +12,7 @@ use domain::what_if::{Change, Expected, Outcome, Outcomes, Question};
 use domain::{Error, ErrorKind, Result};
 use serde::Deserialize;
 
-use super::business::{Business, HOLIDAY, OPEN, PROMOTION, RAIN, SCHOOL_HOLIDAY, Shape, TEMPERATURE};
+use super::business::{Business, HOLIDAY, OPEN, PROMOTION, RAIN, SCHOOL_HOLIDAY, Shape, TEMPERATURE, Told};
 use super::leaf::{Leaf, fallback, leaves};
 use super::{CODE_VERSION, Configuration, ForecastConfig};
 use crate::candidates::{Chosen, Members};
@@ -36,6 +36,7 @@ struct Manifest {
     model_version: String,
     identity: Identity,
     last_days: BTreeMap<String, NaiveDate>,
+    told: Told,
 }
 
 #[derive(Debug, Deserialize)]
@@ -69,8 +70,8 @@ impl Frozen {
             days > 0 && series.key.tenant == manifest.identity.tenant
         };
         set.series.retain_mut(is_known);
-        let business = Business::new(&set, &config, 0);
-        let mut shape = business.shape().clone();
+        let mut shape = Shape::told(&set, &manifest.told);
+        let business = Business::shaped(&set, shape.clone(), &config, 0);
         let window = business.window();
         let model = learned.map(|learned| {
             shape.market = Some(Arc::new(Members::market(&window)));

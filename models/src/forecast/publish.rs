@@ -72,6 +72,7 @@ fn describe(forecasts: &Forecasts, timings: Timings, created_at: civil::Micros) 
         origins: Option<[String; 2]>,
         /// By store.
         last_days: BTreeMap<&'a str, String>,
+        told: &'a super::Told,
         series: super::Counts,
         /// What each member of the blend counts, by class of demand.
         blend: Option<BTreeMap<&'static str, BTreeMap<&'static str, f64>>>,
@@ -86,6 +87,7 @@ fn describe(forecasts: &Forecasts, timings: Timings, created_at: civil::Micros) 
         created_at: civil::format_instant(created_at),
         origins: forecasts.origins.map(|(first, last)| [first.to_string(), last.to_string()]),
         last_days: forecasts.last_days(),
+        told: &forecasts.told,
         series: forecasts.counts,
         blend: forecasts.selection.as_ref().map(|selection| selection.chosen.weights()),
         selection: forecasts.selection.as_ref(),

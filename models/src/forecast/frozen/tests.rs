@@ -55,6 +55,42 @@ async fn asked_about_the_plans_it_was_made_with_it_gives_what_it_made() {
 }
 
 #[tokio::test]
+async fn what_is_planned_and_sold_since_is_nothing_that_it_was_told() {
+    let mut set = shops();
+    set.plans.values_mut().for_each(|plan| plan.days.iter_mut().for_each(|day| day.is_promotion = false));
+    let (made, manifest, learned) = stored(&set, LEAST).await;
+    // The first promotion ever, a holiday, and an article of a category that there was not, which is sorted before the others.
+    for day in set.plans.values_mut().flat_map(|plan| plan.days.iter_mut().rev().take(30)) {
+        (day.is_promotion, day.is_holiday) = (true, true);
+    }
+    let mut another = set.series[0].clone();
+    another.key.sku = "z".to_owned();
+    another.category = Some("a new one".to_owned());
+    set.series.insert(6, another);
+    let frozen = Frozen::of(&manifest, learned.as_deref(), set).expect("a model");
+    let origin = frozen.ask(&question("one", "a5", &[])).expect("an answer").origin;
+    for number in 0..6 {
+        let made = made
+            .forecasts
+            .iter()
+            .find(|made| made.subject.sku() == Some(&format!("a{number}")))
+            .expect("a forecast");
+        let asked = frozen.ask(&question("one", &format!("a{number}"), &[])).expect("an answer");
+        for (day, made) in asked.days.iter().zip(&made.days) {
+            let off = (day.planned.mean - made.mean).abs() / (1.0 + made.mean);
+            assert!(
+                off < 0.05,
+                "what all articles came to has one more, and nothing else is other: {day:?} {made:?}"
+            );
+        }
+    }
+    let promotion = Change { is_promotion: Some(true), ..Change::default() };
+    let error =
+        frozen.ask(&question("one", "a5", &[(origin + Days::new(1), promotion)])).expect_err("refused");
+    assert!(error.to_string().contains("promotion"), "{error}");
+}
+
+#[tokio::test]
 async fn rain_lowers_warmth_raises_and_a_closed_day_has_nothing() {
     let set = rainy(|ahead| if ahead < 7 { weather(15.0, 0.0) } else { DayWeather::default() });
     let (_, manifest, learned) = stored(&set, SOME).await;
