@@ -58,7 +58,7 @@ pub struct Told {
     pub columns: Columns,
     /// Of each question the level of its series as of the origin, in the series' unit; above 0.
     pub levels: Vec<f64>,
-    /// What came in like periods before the origin, in levels.
+    /// What came in like periods before the origin, raised for the time of the year, in levels.
     pub like: Vec<f32>,
 }
 
@@ -101,7 +101,8 @@ impl<'a> Features<'a> {
             let history = &self.histories[question.series];
             let level = history.level(question.origin);
             told.levels.push(level);
-            told.like.push((history.like(question, level) / level) as f32);
+            let rise = self.market.rise(self.table, question);
+            told.like.push((rise * history.like(question, level) / level) as f32);
             row.values.clear();
             row.push("ahead", (question.target + 1 - question.origin) as f64);
             history.tell(&mut row, question, level);
