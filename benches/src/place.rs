@@ -150,6 +150,7 @@ pub(crate) fn engine(lake: &Arc<Lake>) -> Engine {
     let (url, store) = lake.store().bucket();
     let url = ObjectStoreUrl::parse(url.as_str()).expect("the store's URL");
     let catalog = Arc::new(LakeCatalog::new(Arc::clone(lake)));
-    let parts = EngineParts { catalog, snapshots: Arc::clone(lake) as _, store: (url, store) };
+    let models = Arc::new(models::analysis::SeriesAnalysis);
+    let parts = EngineParts { catalog, snapshots: Arc::clone(lake) as _, models, store: (url, store) };
     Engine::new(parts, EngineSettings::default()).expect("an engine")
 }

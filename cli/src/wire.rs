@@ -8,6 +8,7 @@ use ::engine::{Engine, EngineParts, EngineSettings, ObjectStoreUrl};
 use ::ingest::kafka::KafkaConfig;
 use ::lake::catalog::LakeCatalog;
 use ::lake::{Lake, LakeOptions, S3Settings, StoreSettings};
+use ::models::analysis::SeriesAnalysis;
 use ::models::what_if::ServedModels;
 use domain::{Error, Result};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -70,7 +71,8 @@ fn engine_with(lake: Arc<Lake>, settings: EngineSettings) -> Result<Engine> {
     let url = ObjectStoreUrl::parse(url.as_str())
         .map_err(|error| Error::internal(format!("store URL {url}: {error}")))?;
     let catalog = Arc::new(LakeCatalog::new(Arc::clone(&lake)));
-    Engine::new(EngineParts { catalog, snapshots: lake, store: (url, store) }, settings)
+    let models = Arc::new(SeriesAnalysis);
+    Engine::new(EngineParts { catalog, snapshots: lake, models, store: (url, store) }, settings)
 }
 
 /// What keeps the daily marts.

@@ -4,6 +4,7 @@
 //! This crate does no I/O. It promises that a record's meaning (types, ranges, keys) is stated once, here; adapters live in the crates that
 //! implement the [`ports`].
 
+pub mod analysis;
 pub mod civil;
 pub mod dead_letter;
 pub mod decimal;

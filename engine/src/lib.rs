@@ -5,6 +5,7 @@
 //! `docs/decisions/002-row-scope.md` says how, and where that ends. The engine knows no table; catalogue and [`domain::ports::Snapshots`] come from
 //! outside.
 
+mod analysis;
 mod answer;
 mod catalog;
 mod derived;
@@ -31,6 +32,7 @@ use datafusion::catalog::CatalogProvider;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use domain::analysis::Analysis;
 use domain::ports::Snapshots;
 use domain::{Error, Principal, Result};
 
@@ -40,6 +42,7 @@ pub use limits::{Cut, Limits, Summary};
 pub use output::{Output, write_output};
 pub use session::Session;
 
+use analysis::Analyst;
 use memory::QueryMemory;
 use runtime::QueryRuntime;
 
@@ -50,6 +53,8 @@ pub struct EngineParts {
     pub catalog: Arc<dyn CatalogProvider>,
     /// Which versions there are, and for whom the rows of a table are.
     pub snapshots: Arc<dyn Snapshots>,
+    /// Who looks at series that a question gives.
+    pub models: Arc<dyn Analysis>,
     /// The store that holds the files of the tables.
     pub store: (ObjectStoreUrl, Arc<dyn datafusion::object_store::ObjectStore>),
 }
@@ -92,6 +97,7 @@ pub(crate) struct Shared {
     pub(crate) snapshots: Arc<dyn Snapshots>,
     pub(crate) settings: EngineSettings,
     pub(crate) runtime: QueryRuntime,
+    pub(crate) analyst: Arc<Analyst>,
     environment: RuntimeEnv,
     memory: Arc<dyn MemoryPool>,
 }
@@ -114,6 +120,7 @@ impl Engine {
             snapshots: parts.snapshots,
             settings,
             runtime: QueryRuntime::start(settings.threads)?,
+            analyst: Arc::new(Analyst::new(parts.models, settings.threads.get())),
             environment,
             memory: Arc::new(GreedyMemoryPool::new(settings.memory_bytes)),
         };

@@ -20,6 +20,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::Shared;
+use crate::analysis::{self, AnalysisPlanner, FunctionPlanner};
 use crate::answer::{Answer, AnswerStream, Deadline, Message, within};
 use crate::catalog::View;
 use crate::derived::name_derived_tables;
@@ -119,6 +120,7 @@ impl Session {
         let dialect = state.config().options().sql_parser.dialect;
         check_tokens(sql)?;
         let mut statement = state.sql_to_statement(sql, &dialect).map_err(told)?;
+        analysis::rewrite(&mut statement, self.principal == Principal::Operator)?;
         time_travel::rewrite(&mut statement)?;
         check_table_functions(&statement)?;
         name_derived_tables(&mut statement);
@@ -160,6 +162,8 @@ impl Session {
         builder
             .with_default_features()
             .with_catalog_list(view.catalogs())
+            .with_relation_planners(vec![Arc::new(FunctionPlanner)])
+            .with_query_planner(Arc::new(AnalysisPlanner(Arc::clone(&self.engine.analyst))))
             .with_analyzer_rule(Arc::new(BoundGrowth))
             .with_physical_optimizer_rules(rules)
             .build()

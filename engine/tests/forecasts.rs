@@ -298,6 +298,10 @@ async fn a_standing_is_what_holds_by_the_last_known_day() {
     let of_view = "SELECT count(*), min(model_version) = max(model_version), min(origin) FROM marts.served_forecasts WHERE sku = 'a'";
     assert_eq!(support::rows(&world.engine, "t", of_view).await, "3,true,2014-01-10");
     assert_eq!(support::rows(&world.engine, "u", of_view).await, "0,,");
+    let explained = "SELECT count(*), count(DISTINCT effect), sum(units) FROM explain_forecast('a', 's')";
+    for (who, expected) in [("t", "21,7,0.0"), ("operator", "21,7,0.0"), ("t/other", "0,0,"), ("u", "0,0,")] {
+        assert_eq!(support::rows(&world.engine, who, explained).await, expected, "{who}");
+    }
     assert_eq!(stored.days[0], (2.0, [0.0, 1.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 3.0, 9.0]));
     for table in [
         "curated.inventory",

@@ -7,6 +7,8 @@ mod growth;
 mod hostile;
 #[path = "scope/limits.rs"]
 mod limits;
+#[path = "scope/series.rs"]
+mod series;
 #[path = "scope/time_travel.rs"]
 mod time_travel;
 #[path = "scope/visibility.rs"]

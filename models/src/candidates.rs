@@ -4,6 +4,7 @@ mod blend;
 mod boosted;
 mod calibration;
 mod classical;
+mod combined;
 mod frame;
 mod group_median;
 mod net;
@@ -50,6 +51,8 @@ pub enum Candidate {
     TeunterSyntetosBabai,
     /// The median of the series' own past in the same season of the calendar. It gives no intervals.
     GroupMedian,
+    /// Smoothing, theta and TSB, each where it fits, with calibrated intervals.
+    Combined,
     /// Forests over all series ([`crate::boost`]).
     Boost(Sight),
     /// Nets over all series ([`crate::tide`]).
@@ -60,13 +63,14 @@ pub enum Candidate {
 
 impl Candidate {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::SeasonalNaive,
         Self::Ets,
         Self::Theta,
         Self::SyntetosBoylan,
         Self::TeunterSyntetosBabai,
         Self::GroupMedian,
+        Self::Combined,
         Self::Boost(Sight::Alone),
         Self::Boost(Sight::Known),
         Self::Boost(Sight::Oracle),
@@ -86,6 +90,7 @@ impl Candidate {
             Self::SyntetosBoylan => "CrostonSBA",
             Self::TeunterSyntetosBabai => "TSB",
             Self::GroupMedian => "GroupMedian",
+            Self::Combined => "Combined",
             Self::Boost(Sight::Alone) => "Boost",
             Self::Boost(Sight::Known) => "Boost+known",
             Self::Boost(Sight::Oracle) => "Boost+oracle",
@@ -128,6 +133,7 @@ impl Candidate {
             Self::SyntetosBoylan => classical::intermittent(window, Method::SyntetosBoylan),
             Self::TeunterSyntetosBabai => classical::intermittent(window, Method::TeunterSyntetosBabai),
             Self::GroupMedian => group_median::forecast(window),
+            Self::Combined => combined::forecast(window),
             Self::Boost(sight) => Forests::grow(window, sight).forecast(window, &window.parts),
             Self::Tide(sight) => Nets::learn(window, sight).forecast(window, &window.parts),
         }

@@ -3,6 +3,7 @@
 //! What is computed here is pure: the same series, configuration and seed give the same bytes, and no clock has a part in it.
 //! Reading and storing go through the ports of `domain`.
 
+pub mod analysis;
 pub mod backtest;
 pub mod boost;
 pub mod candidates;

@@ -112,6 +112,7 @@ impl Trickle {
         let (url, store) = lake.store().bucket();
         let parts = EngineParts {
             catalog: Arc::new(LakeCatalog::new(Arc::clone(&lake))),
+            models: Arc::new(models::analysis::SeriesAnalysis),
             snapshots: Arc::clone(&lake) as _,
             store: (ObjectStoreUrl::parse(url.as_str()).expect("a URL"), store),
         };

@@ -6,6 +6,8 @@ use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{Expr, FunctionArg, FunctionArgExpr, TableFactor, Visit, Visitor};
 use domain::{Error, Result};
 
+use crate::analysis::is_over_series;
+
 /// Refuses table functions whose arguments would have to be computed.
 ///
 /// # Errors
@@ -28,7 +30,11 @@ impl Visitor for Literals {
 
     fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<Error> {
         let arguments = match factor {
-            TableFactor::Table { args: Some(arguments), .. } => arguments.args.as_slice(),
+            TableFactor::Table { name, args: Some(arguments), .. } => {
+                // The question that comes first is planned like any other.
+                let skipped = usize::from(is_over_series(name));
+                arguments.args.get(skipped..).unwrap_or_default()
+            }
             TableFactor::Function { args, .. } => args.as_slice(),
             TableFactor::TableFunction { expr, .. } => return refuse(expr),
             _ => return ControlFlow::Continue(()),

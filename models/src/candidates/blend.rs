@@ -178,7 +178,7 @@ fn floored(window: &Window<'_>, mut answers: Vec<Answer>) -> Vec<Answer> {
 }
 
 /// The class of each of the table's series, by its known rows on which it is open.
-fn classes(window: &Window<'_>) -> Vec<DemandClass> {
+pub(super) fn classes(window: &Window<'_>) -> Vec<DemandClass> {
     let settings = window.settings;
     let of_series = |(series, known): (&LongSeries, usize)| {
         let is_open = |row: &usize| {

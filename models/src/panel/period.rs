@@ -111,6 +111,43 @@ impl Frequency {
         Ok(at.and_utc().timestamp_micros())
     }
 
+    /// The frequency of instants that series have, each of which holds them ascending.
+    ///
+    /// # Errors
+    /// What is expected.
+    pub fn among<'a>(series: impl Iterator<Item = &'a [Period]> + Clone) -> Result<Self, String> {
+        let all = || series.clone().flatten().copied();
+        if all().any(|at| at % (DAY / 24) != 0) {
+            return Err("times are hours, days, weeks or months: cut them by date_trunc".to_owned());
+        }
+        if all().any(|at| at % DAY != 0) {
+            return Ok(Self::Hourly);
+        }
+        let gaps = || series.clone().flat_map(|times| times.windows(2).map(|pair| pair[1] - pair[0]));
+        let begins_month = |at: Period| time_of(at).is_some_and(|at| at.day() == 1);
+        let has_gaps = gaps().next().is_some();
+        if has_gaps && gaps().all(|gap| gap >= 28 * DAY) && all().all(begins_month) {
+            return Ok(Self::MonthStart);
+        }
+        let first = all().next().unwrap_or_default();
+        if has_gaps && all().all(|at| (at - first) % (7 * DAY) == 0) {
+            return Ok(Self::Weekly(time_of(first).map_or(Weekday::Mon, |at| at.weekday())));
+        }
+        Ok(Self::Daily)
+    }
+
+    /// Periods of the season that is looked for where none is named: a day of hours, a week of days, a year of weeks or months.
+    #[must_use]
+    pub fn season(self) -> usize {
+        match self {
+            Self::Hourly => 24,
+            Self::Daily => 7,
+            Self::Weekly(_) => 52,
+            Self::MonthStart => 12,
+            Self::Steps(_) => 1,
+        }
+    }
+
     /// The next period.
     #[must_use]
     pub fn after(self, period: Period) -> Period {
