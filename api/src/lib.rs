@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::jobs::JobRunner;
 use domain::what_if::WhatIf;
 use domain::{Error, ErrorKind, Result};
 use engine::Engine;
@@ -32,6 +33,8 @@ pub struct ApiState {
     engine: Engine,
     /// Answers what would be.
     what_if: Arc<dyn WhatIf>,
+    /// Does what takes longer than a request; none where this process does no such work.
+    jobs: Option<Arc<dyn JobRunner>>,
     /// The version that every answer names.
     version: &'static str,
     /// Renders the process's metrics.
@@ -57,7 +60,14 @@ impl ApiState {
     ) -> Self {
         let turns = Arc::new(Semaphore::new(ANSWERS_AT_ONCE));
         let (newest_sales, health) = (Arc::default(), Health::default());
-        Self { engine, what_if, version, metrics, shutdown, turns, newest_sales, health }
+        Self { engine, what_if, jobs: None, version, metrics, shutdown, turns, newest_sales, health }
+    }
+
+    /// With who does jobs in this process.
+    #[must_use]
+    pub fn with_jobs(mut self, jobs: Arc<dyn JobRunner>) -> Self {
+        self.jobs = Some(jobs);
+        self
     }
 
     /// With the state of what else the process does. A process that answers questions is ready for them whatever that state is; one that does not is

@@ -74,6 +74,7 @@ pub(crate) struct Config {
     pub(crate) http: Http,
     pub(crate) maintenance: Maintenance,
     pub(crate) marts: Marts,
+    pub(crate) forecast: Forecast,
 }
 
 /// How Kafka is reached.
@@ -145,6 +146,20 @@ pub(crate) struct Maintenance {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Marts {
     pub(crate) refresh_ms: u64,
+}
+
+/// When `serve` forecasts by itself.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Forecast {
+    pub(crate) every_days: u16,
+    pub(crate) horizon_days: u16,
+}
+
+impl Default for Forecast {
+    fn default() -> Self {
+        Self { every_days: 7, horizon_days: 28 }
+    }
 }
 
 impl Default for Marts {
@@ -269,6 +284,12 @@ impl Config {
             return Err(Error::invalid(
                 "ingest.error_budget is a share from 0 to 1, like 0.01, and ingest.error_budget_seconds must be above 0",
             ));
+        }
+        if !(1..=365).contains(&self.forecast.horizon_days) {
+            return Err(Error::invalid(format!(
+                "forecast.horizon_days is {}: give 1 to 365",
+                self.forecast.horizon_days
+            )));
         }
         let maintenance = &self.maintenance;
         if maintenance.interval_ms == 0 || maintenance.lease_seconds == 0 || maintenance.small_files_cap == 0

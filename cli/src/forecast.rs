@@ -24,6 +24,7 @@ use models::registry::before;
 use serde::Serialize;
 
 use crate::config::Config;
+use crate::jobs::Progress;
 use crate::wire;
 
 #[derive(Debug, ClapArgs)]
@@ -172,12 +173,7 @@ async fn run_all(
             Principal::Operator => String::new(),
             Principal::Tenant { tenant, .. } => format!(" of `{tenant}`"),
         };
-        return Err(Error::new(
-            ErrorKind::NotFound,
-            format!(
-                "marts.item_days holds no sales{whose}: `produce` and `ingest` some, and a record in `stores` for each store, first"
-            ),
-        ));
+        return Err(nothing_sold(&whose));
     }
     let tables = wire::series(Arc::clone(&lake))?;
     let tenants = by_tenant(set);
@@ -185,7 +181,12 @@ async fn run_all(
     bar.set_length((count * Stage::ALL.len()) as u64);
     let mut summaries = Vec::with_capacity(count);
     for (tenant, set) in tenants {
-        let made = run_one(&lake, &tables, tenant.clone(), set, chosen, read_ms, bar).await;
+        let (shown, of) = (bar.clone(), tenant.clone());
+        let show = move |stage: Stage| {
+            shown.set_message(format!("{of}: {}", stage.name()));
+            shown.inc(1);
+        };
+        let made = run_one(&lake, &tables, tenant.clone(), set, chosen, read_ms, show).await;
         summaries.push(made.map_err(|error| {
             let done = summaries.len();
             Error::new(
@@ -197,6 +198,41 @@ async fn run_all(
     Ok(summaries)
 }
 
+/// Brings the marts up to date and forecasts one business, as a job does it.
+pub(crate) async fn run_business(
+    lake: Arc<Lake>,
+    tenant: String,
+    chosen: ForecastConfig,
+    progress: Progress,
+) -> Result<serde_json::Value> {
+    progress("refreshing the daily marts", 0.0);
+    let refreshed = wire::marts(Arc::clone(&lake))?.refresh().await;
+    // Another process refreshes them too.
+    if let Err(error) = refreshed
+        && error.kind() != ErrorKind::Conflict
+    {
+        return Err(error);
+    }
+    progress("reading series", 0.05);
+    let begun = Instant::now();
+    let tables = wire::series(Arc::clone(&lake))?;
+    let set = tables.daily_series(&Principal::tenant(tenant.clone())?, chosen.horizon_days).await?;
+    if set.series.is_empty() {
+        return Err(nothing_sold(&format!(" of `{tenant}`")));
+    }
+    let share = |stage: Stage| 0.1 + 0.85 * stage as u8 as f64 / Stage::ALL.len() as f64;
+    let show = move |stage: Stage| progress(stage.name(), share(stage));
+    let summary = run_one(&lake, &tables, tenant, set, chosen, millis(begun), show).await?;
+    serde_json::to_value(summary).map_err(|error| Error::internal(error.to_string()))
+}
+
+fn nothing_sold(whose: &str) -> Error {
+    let message = format!(
+        "marts.item_days holds no sales{whose}: `produce` and `ingest` some, and a record in `stores` for each store, first"
+    );
+    Error::new(ErrorKind::NotFound, message)
+}
+
 async fn run_one(
     lake: &Lake,
     tables: &dyn Tables,
@@ -204,26 +240,18 @@ async fn run_one(
     set: SeriesSet,
     mut config: ForecastConfig,
     read_ms: u64,
-    bar: &ProgressBar,
+    show: impl Fn(Stage) + Send + 'static,
 ) -> Result<Summary> {
-    let shown = bar.clone();
     let begun = Instant::now();
     let drift = Found::of(&tables.forecast_days(&tenant).await?);
     // What was chosen while sales were others may not be right any more.
     config.search |= matches!(drift, Found::Drifted { .. });
     let before = before(&tenant, &set.lake_versions, config, lake, lake).await?;
-    let make = move || {
-        let show = |stage: Stage| {
-            shown.set_message(format!("{tenant}: {}", stage.name()));
-            shown.inc(1);
-        };
-        let whose = Principal::Tenant { tenant: tenant.clone(), stores: StoreScope::All };
-        forecast(&set, &whose, config, &before, &show)
-    };
+    let whose = Principal::Tenant { tenant, stores: StoreScope::All };
+    let make = move || forecast(&set, &whose, config, &before, &show);
     let made = tokio::task::spawn_blocking(make).await;
     let made = made.map_err(|error| Error::internal(format!("the forecast did not end: {error}")))??;
     let timings = Timings { read_ms, forecast_ms: millis(begun) };
-    bar.set_message(format!("writing {}", made.tenant));
     let mut summary = Summary::of(&made, config);
     let Published { manifest, written, verdict } = publish(made, timings, lake, lake, lake).await?;
     summary.manifest = manifest;

@@ -21,7 +21,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, EMBEDDED, Listen};
-use crate::{ingest, wire};
+use crate::{forecasting, ingest, wire};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -45,6 +45,8 @@ enum Role {
     Maintenance,
     /// Keeps the daily marts up to date.
     Marts,
+    /// Forecasts businesses, each after so many new days, and on request.
+    Forecast,
 }
 
 pub(crate) async fn run(config: &Config, args: &Args) -> Result<()> {
@@ -53,7 +55,8 @@ pub(crate) async fn run(config: &Config, args: &Args) -> Result<()> {
     let metrics = wire::metrics()?;
     // A port that is taken is told before a lake is created.
     let listener = api::bind(&config.http.listen).await?;
-    let options = match (has(Role::Ingest), has(Role::Maintenance) || has(Role::Marts)) {
+    let options = match (has(Role::Ingest), has(Role::Maintenance) || has(Role::Marts) || has(Role::Forecast))
+    {
         (true, _) => LakeOptions::Write,
         (false, true) => LakeOptions::Upkeep,
         (false, false) => LakeOptions::Read,
@@ -74,8 +77,20 @@ pub(crate) async fn run(config: &Config, args: &Args) -> Result<()> {
     if has(Role::Marts) {
         parts.push(keep_marts(config, Arc::clone(&lake), health.clone(), shutdown.clone()).boxed());
     }
+    let jobs = has(Role::Forecast).then(|| forecasting::runner(&lake));
+    if let Some(jobs) = &jobs {
+        let (jobs, shutdown) = (jobs.clone(), shutdown.clone());
+        parts.push(async move { jobs.run(shutdown).await }.boxed());
+    }
+    if let Some(jobs) = &jobs {
+        let (lake, jobs) = (Arc::clone(&lake), jobs.clone());
+        parts.push(forecasting::keep(config, lake, jobs, health.clone(), shutdown.clone()).boxed());
+    }
     let routes = if has(Role::Api) { Routes::All } else { Routes::Operations };
-    let state = state(lake, metrics, shutdown.clone())?.with_health(health);
+    let mut state = state(lake, metrics, shutdown.clone())?.with_health(health);
+    if let Some(jobs) = jobs {
+        state = state.with_jobs(Arc::new(jobs));
+    }
     let served = async {
         let served = http(listener, state, routes).await;
         // A listener that failed ends the process, and with it what else it does.

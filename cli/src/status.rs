@@ -8,7 +8,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::engine::{Limits, Output as Answer, write_output};
 use ::ingest::kafka::cluster::{TopicBounds, topic_bounds};
 use ::lake::maintenance::status::{LakeStatus, TableStatus, ToDo, status};
 use ::lake::{Lake, LakeOptions};
@@ -17,8 +16,8 @@ use domain::ids::Pipeline;
 use domain::ports::{Append as _, Letters as _};
 use domain::position::TopicState;
 use domain::replay::{LetterEntry, LetterFilter, LetterStatus};
-use domain::{Error, Feed, Principal, Result};
-use serde_json::{Map, Value, json};
+use domain::{Error, Feed, Result};
+use serde_json::{Value, json};
 
 use crate::config::{Config, EMBEDDED};
 use crate::report::{Form, Output, PARTIAL, write_json, write_rows, write_text};
@@ -133,7 +132,7 @@ async fn letters(lake: &Arc<Lake>, tables: &LakeStatus) -> Result<BTreeMap<Strin
     // A letter has a row for each attempt.
     let sql = "SELECT feed, count(*) FILTER (WHERE attempt = 1) AS letters, max(_ingested_at) AS newest \
          FROM raw.dead_letters GROUP BY feed";
-    let rows = ask(lake, sql).await?;
+    let rows = wire::ask(lake, sql).await?;
     let counted = rows.iter().map(|row| {
         let number = |name: &str| row.get(name).and_then(Value::as_i64).unwrap_or(0);
         let newest_at = row.get("newest").and_then(Value::as_str).and_then(civil::parse_instant);
@@ -142,14 +141,6 @@ async fn letters(lake: &Arc<Lake>, tables: &LakeStatus) -> Result<BTreeMap<Strin
         (feed, Letters { all: number("letters"), unresolved_of_day, newest_at })
     });
     Ok(counted.collect())
-}
-
-/// The rows of an answer.
-async fn ask(lake: &Arc<Lake>, sql: &str) -> Result<Vec<Map<String, Value>>> {
-    let session = wire::engine(Arc::clone(lake))?.session(Principal::Operator);
-    let mut bytes = Vec::new();
-    write_output(session.query(sql, Limits::default()).await?, Answer::Json, &mut bytes).await?;
-    serde_json::from_slice(&bytes).map_err(|error| Error::internal(format!("an answer is not JSON: {error}")))
 }
 
 /// Where a partition stands.

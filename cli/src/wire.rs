@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use ::engine::marts::{MartParts, Marts};
 use ::engine::series::SeriesReader;
-use ::engine::{Engine, EngineParts, EngineSettings, ObjectStoreUrl};
+use ::engine::{Engine, EngineParts, EngineSettings, Limits, ObjectStoreUrl, Output, write_output};
 use ::ingest::kafka::KafkaConfig;
 use ::lake::catalog::LakeCatalog;
 use ::lake::{Lake, LakeOptions, S3Settings, StoreSettings};
 use ::models::analysis::SeriesAnalysis;
 use ::models::what_if::ServedModels;
-use domain::{Error, Result};
+use domain::{Error, Principal, Result};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use serde_json::{Map, Value};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -73,6 +74,14 @@ fn engine_with(lake: Arc<Lake>, settings: EngineSettings) -> Result<Engine> {
     let catalog = Arc::new(LakeCatalog::new(Arc::clone(&lake)));
     let models = Arc::new(SeriesAnalysis);
     Engine::new(EngineParts { catalog, snapshots: lake, models, store: (url, store) }, settings)
+}
+
+/// The rows of an answer to the operator.
+pub(crate) async fn ask(lake: &Arc<Lake>, sql: &str) -> Result<Vec<Map<String, Value>>> {
+    let session = engine(Arc::clone(lake))?.session(Principal::Operator);
+    let mut bytes = Vec::new();
+    write_output(session.query(sql, Limits::default()).await?, Output::Json, &mut bytes).await?;
+    serde_json::from_slice(&bytes).map_err(|error| Error::internal(format!("an answer is not JSON: {error}")))
 }
 
 /// What keeps the daily marts.

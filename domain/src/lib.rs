@@ -15,6 +15,7 @@ pub mod feeds;
 pub mod fields;
 pub mod forecast;
 pub mod ids;
+pub mod jobs;
 pub mod kinds;
 pub mod marts;
 pub mod planning;

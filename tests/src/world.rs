@@ -61,6 +61,8 @@ impl World {
         world.set("INTELLICARTEL__KAFKA__PREFIX", &prefix);
         world.set("INTELLICARTEL__LAKE__ROOT", &root);
         world.set("INTELLICARTEL__INGEST__FLUSH_MS", "200");
+        // Models are made where a test asks for them.
+        world.set("INTELLICARTEL__FORECAST__EVERY_DAYS", "0");
         world
     }
 

@@ -8,6 +8,8 @@ mod envelope;
 mod explain;
 mod forecast;
 mod frame;
+mod generate;
+mod jobs;
 mod operations;
 mod paged;
 mod parameters;
@@ -41,6 +43,10 @@ pub(crate) fn router(state: ApiState, routes: Routes) -> Router {
             .route("/api/v1/forecast/predictions", get(forecast::predictions))
             .route("/api/v1/forecast/explain", get(explain::explain))
             .route("/api/v1/forecast/what-if", post(what_if::what_if))
+            .route("/api/v1/forecast/generate", post(generate::generate))
+            .route("/api/v1/jobs", get(jobs::list))
+            .route("/api/v1/jobs/{id}", get(jobs::show))
+            .route("/api/v1/jobs/{id}/cancel", post(jobs::cancel))
             .route("/api/v1/forecast/accuracy", get(accuracy::accuracy))
             .route("/api/v1/forecast/recommendations", get(decisions::recommendations))
             .route("/api/v1/forecast/risks", get(decisions::risks));

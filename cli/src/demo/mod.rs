@@ -23,7 +23,7 @@ use lake::{Lake, LakeOptions};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, EMBEDDED, Listen};
-use crate::{forecast, produce, serve, wire};
+use crate::{forecast, forecasting, produce, serve, wire};
 use load::{Load, LoadState};
 
 #[derive(Debug, clap::Args)]
@@ -104,7 +104,9 @@ pub(crate) async fn run(config: &Config, args: Args) -> Result<()> {
     match listener {
         None => Ok(()),
         Some(listener) => {
-            serve::http(listener, serve::state(lake, metrics, shutdown)?, api::Routes::All).await
+            let jobs = forecasting::runner(&lake);
+            let state = serve::state(lake, metrics, shutdown.clone())?.with_jobs(Arc::new(jobs.clone()));
+            tokio::join!(serve::http(listener, state, api::Routes::All), jobs.run(shutdown)).0
         }
     }
 }

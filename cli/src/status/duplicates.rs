@@ -9,9 +9,10 @@ use domain::duplicates::RecentRows;
 use domain::{Feed, Result};
 use serde_json::{Map, Value, json};
 
-use super::{DAY, ask};
+use super::DAY;
 use crate::config::Config;
 use crate::report::{Form, write_rows, write_text};
+use crate::wire;
 
 /// Days whose rows are counted.
 const DAYS: i64 = 7;
@@ -42,7 +43,7 @@ impl Duplicates {
             civil::format_instant(tables.seen_at - DAYS * DAY)
         );
         let span = lake.span_of_newest(Feed::Sales, most).await?;
-        Ok(Some(Self { span, stores: ask(lake, &sql).await? }))
+        Ok(Some(Self { span, stores: wire::ask(lake, &sql).await? }))
     }
 
     pub(super) fn to_json(&self) -> Value {
