@@ -52,7 +52,9 @@ impl Chosen {
         let classes = classes(window);
         let of_part = |(at, part): (usize, &Part)| {
             let class = classes[part.series];
-            self.calibration.apply(class, self.weights.blend(class, |member| &members[member][at]))
+            let answer =
+                self.calibration.apply(class, self.weights.blend(class, |member| &members[member][at]));
+            if are_counts(&window.series(part).y[..part.known]) { counted(answer) } else { answer }
         };
         window.parts.iter().enumerate().map(of_part).collect()
     }
@@ -164,6 +166,17 @@ impl Members {
     pub(crate) fn market(window: &Window<'_>) -> BTreeMap<Period, f64> {
         market(window.table, &pooled::view(window.settings, Sight::Known), &window.known())
     }
+}
+
+/// Whether values are counts: whole numbers, as many of them as are known.
+fn are_counts(known: &[f64]) -> bool {
+    known.iter().all(|y| y.is_nan() || y.fract() == 0.0)
+}
+
+/// Quantiles of counts are counts: a blend of models, each of which may say another one, lies between. The mean is none.
+fn counted(mut answer: Answer) -> Answer {
+    answer.quantiles.iter_mut().flatten().for_each(|value| *value = value.round());
+    answer
 }
 
 /// What is below 0 is 0 before it is blended, where it would be so in the end.

@@ -10,7 +10,7 @@ use super::business::Business;
 use super::{ForecastConfig, Learning, business, leaf, paths};
 
 /// The code's part of a model version. The number behind the release rises whenever a change of the code changes a figure.
-pub const CODE_VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "/blend-3");
+pub const CODE_VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "/blend-4");
 
 /// What all models look at; covariates come on top.
 const HISTORY: &str =
