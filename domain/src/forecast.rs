@@ -29,7 +29,7 @@ pub struct SeriesKey {
     pub sku: String,
 }
 
-/// One article's daily net units in one store: a value for every day from its first sale or return to the store's last day.
+/// One article's daily net units in one store: a value for every day from its first sale or return to the store's last day; none of one that is new in stock and has sold nothing yet.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DailySeries {
     /// What it is about.
@@ -49,6 +49,20 @@ pub struct DailySeries {
 }
 
 impl DailySeries {
+    /// Of a key, without anything.
+    #[must_use]
+    pub fn of(key: SeriesKey) -> Self {
+        Self {
+            key,
+            product_name: None,
+            category: None,
+            start: NaiveDate::default(),
+            units: Vec::new(),
+            sale_days: 0,
+            stocked_out: Vec::new(),
+        }
+    }
+
     /// The day of the last value, the last whose sales are known; the day before `start` when there is no value.
     #[must_use]
     pub fn end(&self) -> NaiveDate {

@@ -7,7 +7,7 @@
 mod came;
 mod standing;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
@@ -28,6 +28,10 @@ use crate::{Engine, Limits, Session};
 const SALES: &str = "curated.sales";
 const ITEM_DAYS: &str = "marts.item_days";
 const PRODUCTS: &str = "curated.products";
+const INVENTORY: &str = "curated.inventory";
+
+/// Days for which an article that came into stock is new without a sale.
+const NEW_DAYS: i64 = 28;
 
 /// The feeds that plans are made of.
 const PLANNED_BY: [Feed; 3] = [Feed::Stores, Feed::Events, Feed::Weather];
@@ -73,6 +77,8 @@ impl Tables for SeriesReader {
         );
         self.each(&days, |batch| dense.take(batch)).await?;
         let mut series = dense.finish();
+        let stock_version = self.versions.newest_version(INVENTORY).await?;
+        self.add_unsold(&mut series, stock_version, &scope).await?;
         let names = format!(
             "SELECT tenant, store, sku, last_value(product_name ORDER BY occurred_at, product_name) AS name \
              FROM curated.\"sales@{sales_version}\" WHERE product_name IS NOT NULL AND {scope} GROUP BY tenant, store, sku"
@@ -92,7 +98,12 @@ impl Tables for SeriesReader {
         let products_version = self.versions.newest_version(PRODUCTS).await?;
         self.categorise(&mut series, products_version, principal).await?;
         let (plans, planned_by) = self.plans(&series, days_ahead).await?;
-        let read = [(ITEM_DAYS, days_version), (SALES, sales_version), (PRODUCTS, products_version)];
+        let read = [
+            (ITEM_DAYS, days_version),
+            (SALES, sales_version),
+            (PRODUCTS, products_version),
+            (INVENTORY, stock_version),
+        ];
         let read = read.map(|(table, version)| (table.to_owned(), version)).into_iter();
         let planned_by = planned_by.into_iter().map(|(feed, version)| (of_feed(feed), version));
         Ok(SeriesSet { series, plans, lake_versions: read.chain(planned_by).collect() })
@@ -112,6 +123,38 @@ impl Tables for SeriesReader {
 }
 
 impl SeriesReader {
+    /// Adds series without a day, of articles that are in stock for the first time in a store which told of its stock before, and have sold nothing yet. Days are those of
+    /// UTC here: one more or less is none too many.
+    async fn add_unsold(&self, series: &mut Vec<DailySeries>, version: u64, scope: &str) -> Result<()> {
+        let sql = format!(
+            "WITH told AS (SELECT tenant, store, sku, min(as_of) AS first, last_value(on_hand ORDER BY as_of) AS on_hand FROM curated.\"inventory@{version}\" \
+               WHERE {scope} GROUP BY tenant, store, sku), \
+             begun AS (SELECT tenant, store, min(first) AS first FROM told GROUP BY tenant, store) \
+             SELECT t.tenant, t.store, t.sku, CAST(t.first AS DATE) AS day FROM told AS t JOIN begun AS b ON b.tenant = t.tenant AND b.store = t.store \
+             WHERE t.on_hand > 0 AND t.first >= b.first + INTERVAL '{NEW_DAYS} days'"
+        );
+        let sold: HashSet<SeriesKey> = series.iter().map(|series| series.key.clone()).collect();
+        let ends: HashMap<(String, String), NaiveDate> =
+            series.iter().map(|of| ((of.key.tenant.clone(), of.key.store.clone()), of.end())).collect();
+        let take = |batch: &RecordBatch| {
+            let keys = Keys::of(batch)?;
+            let days = column(batch, "day", |array| array.as_primitive_opt::<Date32Type>())?;
+            for row in 0..batch.num_rows() {
+                let key = keys.at(row);
+                let first = Date32Type::to_naive_date_opt(days.value(row)).unwrap_or_default();
+                let Some(end) = ends.get(&(key.tenant.clone(), key.store.clone())) else { continue };
+                let is_new = (0..NEW_DAYS).contains(&(*end - first).num_days());
+                if let (true, false, Some(start)) = (is_new, sold.contains(&key), end.succ_opt()) {
+                    series.push(DailySeries { start, ..DailySeries::of(key) });
+                }
+            }
+            Ok(())
+        };
+        self.each(&sql, take).await?;
+        series.sort_by(|a, b| a.key.cmp(&b.key));
+        Ok(())
+    }
+
     /// Gives each article the category of its newest product record.
     async fn categorise(
         &self,
@@ -222,17 +265,7 @@ impl Dense {
         }
         if !same_series {
             let key = SeriesKey { tenant: tenant.to_owned(), store: store.to_owned(), sku: sku.to_owned() };
-            let units = Vec::new();
-            let (product_name, category, stocked_out) = (None, None, Vec::new());
-            self.done.push(DailySeries {
-                key,
-                product_name,
-                category,
-                start: day,
-                units,
-                sale_days: 0,
-                stocked_out,
-            });
+            self.done.push(DailySeries { start: day, ..DailySeries::of(key) });
         }
         self.store_end = self.store_end.max(day);
         if let Some(series) = self.done.last_mut() {

@@ -85,6 +85,36 @@ async fn plans_say_of_days_to_come_what_the_mart_says_of_days_that_came() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_new_in_stock_and_has_not_sold_is_a_series_without_a_day() {
+    let mut world = World::new().await;
+    world.send(Feed::Stores, &[store("t", "s", "Europe/Berlin", "DE", "l", "EUR")]).await;
+    let sales =
+        ["2014-01-01", "2014-03-01"].map(|day| sale(1, "t", "s", "m", 3, "1", &format!("{day}T10:00:00Z")));
+    world.send(Feed::Sales, &sales).await;
+    let stock = |sku: &str, day: &str, on_hand: i64| json!({"tenant": "t", "store": "s", "sku": sku, "as_of": format!("{day}T06:00:00Z"), "on_hand": on_hand});
+    let records = [
+        stock("m", "2014-01-01", 9),
+        stock("always there", "2014-01-05", 9),
+        stock("b new", "2014-02-20", 0),
+        stock("b new", "2014-02-21", 5),
+        stock("gone again", "2014-02-20", 7),
+        stock("gone again", "2014-02-25", 0),
+        stock("long not sold", "2014-02-01", 7),
+        stock("to come", "2014-03-09", 7),
+    ];
+    world.send(Feed::Inventory, &records).await;
+    world.refresh().await;
+    let reader = SeriesReader::new(&world.engine, Arc::clone(&world.feeder.lake) as _);
+    let set = reader.daily_series(&Principal::tenant("t").expect("a name"), 7).await.expect("series");
+    let [new, sold] = set.series.as_slice() else { panic!("{set:?}") };
+    assert_eq!((new.key.sku.as_str(), new.start, new.units.len()), ("b new", day("2014-03-02"), 0));
+    assert_eq!((sold.key.sku.as_str(), sold.units.len()), ("m", 60));
+    assert!(set.lake_versions.contains_key("curated.inventory"), "{:?}", set.lake_versions);
+    let other = reader.daily_series(&Principal::tenant("u").expect("a name"), 7).await.expect("series");
+    assert_eq!(other.series, []);
+}
+
 /// Forecasts of the days from 11 January on: two units a day, between one and three.
 fn forecast(subject: Subject, days: u64) -> SeriesForecast {
     let origin = day("2014-01-10");

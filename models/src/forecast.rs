@@ -16,6 +16,7 @@ mod frozen;
 mod leaf;
 mod levels;
 mod manifest;
+mod newcomers;
 pub(crate) mod paths;
 mod publish;
 mod score;

@@ -9,12 +9,11 @@ use domain::forecast::QUANTILE_COLUMNS;
 use domain::principal::{Principal, StoreScope};
 use domain::{Error, Result};
 
-use super::{ITEM_DAYS, Keys, PRODUCTS, SALES, SeriesReader, column, scope, text};
+use super::{INVENTORY, ITEM_DAYS, Keys, PRODUCTS, SALES, SeriesReader, column, scope, text};
 
 const FORECASTS: &str = "marts.forecasts";
 const MODELS: &str = "ops.model_versions";
 const OVERRIDES: &str = "marts.forecast_overrides";
-const INVENTORY: &str = "curated.inventory";
 const PRICES: &str = "curated.prices";
 
 /// Days for which a competitor's price is taken to hold.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ForecastConfig;
 use super::closures::Closures;
+use super::newcomers::{Debut, Newcomers};
 use crate::censored::mend;
 use crate::panel::{Covariate, Frequency, LongSeries, LongTable, Part, Period, Role, Settings, Window};
 use crate::{boost, tide};
@@ -61,6 +62,7 @@ pub(super) struct Shape {
     closures: Closures,
     plans: Vec<Plan>,
     traits: Vec<Values>,
+    newcomers: Newcomers,
     /// What all articles come to that the model forecasts, where a business is looked at in part.
     pub(super) market: Option<Arc<BTreeMap<Period, f64>>>,
 }
@@ -97,7 +99,7 @@ impl<'a> Business<'a> {
         let ForecastConfig { horizon_days: horizon, learning, .. } = *config;
         let is_mended =
             set.series.iter().map(|series| !series.units.iter().copied().all(is_quantity)).collect();
-        let Shape { closures, plans, traits, market } = &shape;
+        let Shape { closures, plans, traits, market, .. } = &shape;
         let calendar = Calendar { set, closures: closures.clone(), horizon, days_before };
         let covariate = |name: &str, role| Covariate { name: name.to_owned(), role };
         let named = traits.iter().map(|told| covariate(told.name, Role::Static));
@@ -137,6 +139,24 @@ impl<'a> Business<'a> {
     pub(super) fn window(&self) -> Window<'_> {
         let sells = |part: &Part| self.sale_days(part.series) >= FEWEST_SALE_DAYS;
         Window::new(&self.table, &self.settings, 0).only(sells)
+    }
+
+    /// The articles that a new one is held beside; none for one that is not new, or where too few were.
+    pub(super) fn beside(&self, series: usize) -> Option<&Debut> {
+        if self.known(series).len() >= FEWEST_DAYS {
+            return None;
+        }
+        self.shape.newcomers.beside(&self.series[series])
+    }
+
+    /// Whether an article is in stock, has sold nothing yet, and others tell what to expect.
+    pub(super) fn is_unsold(&self, series: usize) -> bool {
+        self.series[series].units.is_empty() && self.days_before == 0 && self.beside(series).is_some()
+    }
+
+    /// Days of those that a new article is held beside.
+    pub(super) fn sample(&self, series: usize) -> &[f64] {
+        self.beside(series).map(|others| others.sample.as_slice()).unwrap_or_default()
     }
 
     /// Days with sales that are known of a series.
@@ -243,6 +263,13 @@ impl Calendar<'_> {
         (0..rows).map_while(move |at| start.checked_add_days(Days::new(at as u64)))
     }
 
+    /// What a series sold on the open ones of so many days behind its first.
+    fn first_days(&self, series: &DailySeries, days: usize) -> Vec<f64> {
+        let of_days = self.days(series).zip(&series.units).skip(1).take(days);
+        let open = of_days.filter(|(day, units)| is_quantity(**units) && !self.on(series, *day).is_closed);
+        open.map(|(_, units)| *units).collect()
+    }
+
     /// The plans that are not the same on all days of all series.
     fn plans_that_vary(&self) -> Vec<Plan> {
         // Articles of a store share its days: the one that begins first has them all.
@@ -301,6 +328,7 @@ fn midnight(day: NaiveDate) -> i64 {
 pub(crate) struct Told {
     plans: Vec<String>,
     traits: Vec<(String, Vec<String>)>,
+    newcomers: Newcomers,
 }
 
 impl Shape {
@@ -312,7 +340,13 @@ impl Shape {
             Some(Values { name, of, values: values.clone() })
         };
         let traits = TRAITS.into_iter().filter_map(values).collect();
-        Self { closures: Closures::of(set, 0), plans, traits, market: None }
+        Self {
+            closures: Closures::of(set, 0),
+            plans,
+            traits,
+            newcomers: told.newcomers.clone(),
+            market: None,
+        }
     }
 
     /// What models are told.
@@ -320,6 +354,7 @@ impl Shape {
         Told {
             plans: self.plans.iter().map(|plan| plan.0.to_owned()).collect(),
             traits: self.traits.iter().map(|told| (told.name.to_owned(), told.values.clone())).collect(),
+            newcomers: self.newcomers.clone(),
         }
     }
 
@@ -327,7 +362,10 @@ impl Shape {
         let closures = Closures::of(set, days_before);
         let calendar =
             Calendar { set, closures: closures.clone(), horizon: config.horizon_days, days_before };
-        Self { plans: calendar.plans_that_vary(), traits: traits_that_vary(set), closures, market: None }
+        let plans = calendar.plans_that_vary();
+        let newcomers =
+            Newcomers::of(&set.series, days_before, |series, days| calendar.first_days(series, days));
+        Self { plans, traits: traits_that_vary(set), newcomers, closures, market: None }
     }
 
     /// Whether models are told of something that is planned or forecast, by its name.

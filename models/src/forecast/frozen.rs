@@ -64,10 +64,14 @@ impl Frozen {
         }
         let config = manifest.identity.configuration.config();
         let is_known = |series: &mut DailySeries| {
-            let last = manifest.last_days.get(&series.key.store).filter(|last| **last >= series.start);
-            let days = last.map_or(0, |last| (*last - series.start).num_days() as usize + 1);
+            let Some(last) = manifest.last_days.get(&series.key.store) else { return false };
+            let is_unsold = series.units.is_empty();
+            if let (true, Some(start)) = (is_unsold, last.succ_opt()) {
+                series.start = start;
+            }
+            let days = usize::try_from((*last - series.start).num_days() + 1).unwrap_or_default();
             series.units.truncate(days);
-            days > 0 && series.key.tenant == manifest.identity.tenant
+            (is_unsold || days > 0) && series.key.tenant == manifest.identity.tenant
         };
         set.series.retain_mut(is_known);
         let mut shape = Shape::told(&set, &manifest.told);

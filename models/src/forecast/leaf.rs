@@ -1,11 +1,13 @@
 //! The forecast of one article: the model's, or, where it hardly sells or is new, what its own days were like.
 //!
-//! The second takes each open day of the last year as likely as another, zeros and all: for an article that sells on one day in fifty, that says more than a model does.
+//! The second takes each open day of the last year as likely as another, zeros and all: for an article that sells on one day in fifty, that says more than a model does. One that is
+//! new has few days of its own, and is held beside others as they were when they were new.
 
-use domain::forecast::Effects;
+use domain::forecast::{Effects, QUANTILES_PER_MILLE};
 
 use super::business::{Business, FEWEST_DAYS, FEWEST_SALE_DAYS};
 use super::conformal::Scores;
+use super::newcomers::COUNTS_AS_DAYS;
 use crate::candidates::Answer;
 use crate::panel::Window;
 
@@ -35,7 +37,8 @@ pub(super) fn leaves(
     window: &Window<'_>,
     answers: Vec<Answer>,
 ) -> Vec<Option<Leaf>> {
-    let own = |series: usize| (!business.known(series).is_empty()).then(|| of_own_days(business, series));
+    let is_told_of = |series: usize| !business.known(series).is_empty() || business.is_unsold(series);
+    let own = |series: usize| is_told_of(series).then(|| of_own_days(business, series));
     let mut leaves: Vec<Option<Leaf>> = (0..business.series.len()).map(own).collect();
     for (part, answer) in window.parts.iter().zip(answers) {
         let most = most(business.known(part.series));
@@ -57,11 +60,21 @@ fn of_own_days(business: &Business<'_>, series: usize) -> Leaf {
     let units = business.known(series);
     let is_open = |row: &usize| business.is_open(series, *row);
     let open: Vec<f64> = (0..units.len()).filter(is_open).map(|row| units[row]).collect();
-    let latest = |days: usize| &open[open.len().saturating_sub(days)..];
-    let recent = latest(MEAN_DAYS);
-    let most = most(units);
-    let mean = (recent.iter().sum::<f64>() / recent.len().max(1) as f64).clamp(0.0, most);
-    let quantiles = Scores::new(latest(HISTORY_DAYS).to_vec()).quantiles().map(|units| bounded(units, most));
+    let most = if units.is_empty() { most(business.sample(series)) } else { most(units) };
+    let (mean, quantiles) = match business.beside(series) {
+        Some(others) => {
+            // The first day is a sale by definition, and tells nothing of those behind it.
+            let own = open.get(1..).unwrap_or_default();
+            (others.mean(own), others.quantiles(own, QUANTILES_PER_MILLE))
+        }
+        None => {
+            let latest = |days: usize| &open[open.len().saturating_sub(days)..];
+            let recent = latest(MEAN_DAYS);
+            let mean = recent.iter().sum::<f64>() / recent.len().max(1) as f64;
+            (mean, Scores::new(latest(HISTORY_DAYS).to_vec()).quantiles())
+        }
+    };
+    let (mean, quantiles) = (mean.clamp(0.0, most), quantiles.map(|units| bounded(units, most)));
     let day = |ahead: usize| {
         if business.is_open_ahead(series, ahead) { (mean, quantiles) } else { (0.0, [0.0; 11]) }
     };
@@ -82,7 +95,9 @@ pub(super) fn fallback(
     }
     let days = business.series[series].units.len();
     let sale_days = business.sale_days(series);
-    let reason = if sale_days < FEWEST_SALE_DAYS {
+    let reason = if days == 0 {
+        "not sold yet".to_owned()
+    } else if sale_days < FEWEST_SALE_DAYS {
         format!("{sale_days} days with sales, {FEWEST_SALE_DAYS} are needed")
     } else if days < FEWEST_DAYS {
         format!("{days} days of history, {FEWEST_DAYS} are needed")
@@ -90,11 +105,17 @@ pub(super) fn fallback(
         debug_assert!(!has_model, "the model forecasts what it can");
         "no article of the business has history enough to judge a model by".to_owned()
     };
-    let made_of = format!(
-        "mean of its last {} open days, quantiles of its last {}",
-        days.min(MEAN_DAYS),
-        days.min(HISTORY_DAYS)
-    );
+    let made_of = match business.beside(series) {
+        Some(others) => format!(
+            "of its own days, beside those of {} articles when they were new, which count as {COUNTS_AS_DAYS} days more",
+            others.articles
+        ),
+        None => format!(
+            "mean of its last {} open days, quantiles of its last {}",
+            days.min(MEAN_DAYS),
+            days.min(HISTORY_DAYS)
+        ),
+    };
     Some(mended.into_iter().chain([reason, made_of]).collect::<Vec<_>>().join(": "))
 }
 

@@ -274,6 +274,49 @@ fn an_article_that_hardly_sells_has_the_quantiles_of_its_days() {
 }
 
 #[test]
+fn a_new_article_is_held_beside_those_that_were_new_before_it() {
+    // One that was always there, thirty that came in the year and sold 20 on the first day and 2 on each other one, and three that have just come.
+    let mut series = vec![article("always", vec![5.0; 400])];
+    let mut begun = |sku: String, days: usize, category: &str, units: f64| {
+        let mut units = vec![units; days];
+        units[0] = 20.0;
+        let mut of = article(&sku, units);
+        of.start = series[0].end() - Days::new(days as u64 - 1);
+        of.category = Some(category.to_owned());
+        series.push(of);
+    };
+    (0..30).for_each(|at| begun(format!("b{at:02}"), 100 + at, "small", 2.0));
+    begun("c first day".to_owned(), 1, "small", 0.0);
+    begun("d weeks".to_owned(), 15, "small", 9.0);
+    let end = series[0].end();
+    let unsold = SeriesKey { sku: "e unsold".to_owned(), ..series[0].key.clone() };
+    series.push(DailySeries { start: end + Days::new(1), ..DailySeries::of(unsold) });
+    let made = made_of(&set(series.clone()), 28, LEAST);
+    let day = |sku: &str| {
+        let made = of(&made, &self::sku("s", sku));
+        (made.days[9].mean, made.days[9].quantiles, made.fallback.clone().unwrap_or_default())
+    };
+    let (mean, quantiles, reason) = day("c first day");
+    assert_eq!((mean, quantiles), (2.0, [2.0; 11]), "of its first day alone it would have been 20");
+    assert!(
+        reason.ends_with(
+            "of its own days, beside those of 30 articles when they were new, which count as 14 days more"
+        ),
+        "{reason}"
+    );
+    let (mean, quantiles, _) = day("d weeks");
+    assert_eq!((mean, quantiles[5], quantiles[6]), (5.5, 2.0, 9.0), "half of either");
+    let (mean, quantiles, reason) = day("e unsold");
+    assert_eq!((mean, quantiles), (2.0, [2.0; 11]));
+    assert!(reason.starts_with("not sold yet: of its own days, beside those of 30 articles"), "{reason}");
+    // Those that were new long ago, or too few of them, tell nothing, and of what never sold nothing is said then.
+    let few = made_of(&set(series.split_off(12)), 28, LEAST);
+    assert!(few.forecasts.iter().all(|made| made.subject != self::sku("s", "e unsold")));
+    let alone = of(&few, &self::sku("s", "c first day"));
+    assert_eq!(alone.days[9].mean, 20.0);
+}
+
+#[test]
 fn what_cannot_be_judged_is_not_served() {
     for days in [1, 6, 34, 55, 83] {
         let forecast = one(vec![3.0; days]);
