@@ -310,7 +310,7 @@ impl Summary {
             ("tenant", self.tenant.clone()),
             ("articles", series.to_string()),
             ("  by the model", model.to_string()),
-            ("  by their own days (hardly sell)", sparse.to_string()),
+            ("  by their days (hardly sell, new)", sparse.to_string()),
             ("categories, stores, business", self.sums.to_string()),
             ("origin", origin),
             ("horizon", format!("{} days", self.horizon_days)),

@@ -9,8 +9,9 @@ use crate::candidates::Candidate;
 use crate::panel::{Frequency, LongSeries, LongTable, Settings, Window};
 use crate::{boost, tide};
 
-/// Series that are forecast at once: between two such lots it may be stopped, and intervals are calibrated by the lot.
+/// Series and values that are forecast at once: between two such lots it may be stopped, and intervals are calibrated by the lot.
 const LOT: usize = 200;
+const LOT_VALUES: usize = 200_000;
 
 /// Values of all series together, at most, those that are missing among them.
 const MOST_VALUES: usize = 2_000_000;
@@ -31,7 +32,7 @@ impl Analysis for SeriesAnalysis {
     ) -> Result<Vec<Outlook>> {
         let (frequency, dense) = dense(series)?;
         let mut outlooks = Vec::with_capacity(series.len());
-        for lot in dense.chunks(LOT) {
+        for lot in lots(&dense) {
             check(goes_on)?;
             let settings = settings(frequency, horizon, lot);
             let covariates = Vec::new();
@@ -74,6 +75,20 @@ impl Analysis for SeriesAnalysis {
         };
         Ok(series.iter().zip(dense.iter().zip(judged)).map(given).collect())
     }
+}
+
+/// Series by lots, one at least in each.
+fn lots(series: &[LongSeries]) -> Vec<&[LongSeries]> {
+    let (mut lots, mut from, mut values) = (Vec::new(), 0, 0);
+    for (at, of) in series.iter().enumerate() {
+        if at > from && (at - from >= LOT || values + of.y.len() > LOT_VALUES) {
+            lots.push(&series[from..at]);
+            (from, values) = (at, 0);
+        }
+        values += of.y.len();
+    }
+    lots.extend((from < series.len()).then(|| &series[from..]));
+    lots
 }
 
 fn check(goes_on: &(dyn Fn() -> bool + Sync)) -> Result<()> {

@@ -31,6 +31,9 @@ const MAX_SERIES: usize = 5_000;
 /// Rows of a question, at most.
 const MAX_ROWS: usize = 2_000_000;
 
+/// Rows of an answer to what comes next, at most: as many figures are held until it is given.
+const MAX_ROWS_AHEAD: usize = 500_000;
+
 /// Rows of a batch of an answer.
 const BATCH_ROWS: usize = 8_192;
 
@@ -129,6 +132,7 @@ impl ExecutionPlan for AnalysisExec {
                 gather(&columns, &batch, &mut gathered)?;
                 bound(asked, rows, gathered.len())?;
             }
+            bound_ahead(asked, gathered.len())?;
             let answered = compute(analyst, asked, gathered, Arc::clone(&schema)).await;
             drop(memory);
             answered
@@ -167,6 +171,18 @@ fn bound(asked: Asked, rows: usize, series: usize) -> DfResult<()> {
         _ => return Ok(()),
     };
     let message = format!("{}: its question gives {over}: narrow it, or sum by week or month", asked.name());
+    Err(ours(Error::new(ErrorKind::LimitExceeded, message)))
+}
+
+fn bound_ahead(asked: Asked, series: usize) -> DfResult<()> {
+    let Asked::Forecast { horizon, .. } = asked else { return Ok(()) };
+    let rows = series * horizon;
+    if rows <= MAX_ROWS_AHEAD {
+        return Ok(());
+    }
+    let message = format!(
+        "forecast: {series} series times {horizon} ahead are {rows} rows, {MAX_ROWS_AHEAD} are the most: give fewer"
+    );
     Err(ours(Error::new(ErrorKind::LimitExceeded, message)))
 }
 

@@ -144,4 +144,7 @@ async fn an_answer_is_cut_at_its_limits() {
     let error = refused(&engine, "a", many).await;
     assert_eq!(error.kind(), ErrorKind::LimitExceeded, "{error}");
     assert!(error.to_string().contains("more than 5000 series"), "{error}");
+    let far = many.replace("anomalies(", "forecast(").replace("20000)))", "6000)), 300)");
+    let error = refused(&engine, "a", &far).await;
+    assert!(error.to_string().contains("3001 series times 300 ahead are 900300 rows"), "{error}");
 }

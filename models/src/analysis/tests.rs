@@ -203,6 +203,25 @@ fn times_tell_how_far_they_lie_apart() {
 }
 
 #[test]
+fn lots_hold_all_series_in_their_order() {
+    let of = |lengths: &[usize]| {
+        let series: Vec<LongSeries> = lengths
+            .iter()
+            .map(|length| LongSeries {
+                id: String::new(),
+                periods: Vec::new(),
+                y: vec![0.0; *length],
+                covariates: Vec::new(),
+            })
+            .collect();
+        lots(&series).into_iter().map(<[LongSeries]>::len).collect::<Vec<_>>()
+    };
+    assert_eq!(of(&[]), [0; 0]);
+    assert_eq!(of(&[3; 450]), [200, 200, 50]);
+    assert_eq!(of(&[500_000, 150_000, 60_000, 10]), [1, 1, 2]);
+}
+
+#[test]
 fn nobody_waits_for_what_was_stopped() {
     let stopped = SeriesAnalysis.outlooks(&[series("a", vec![1.0; 30])], 7, &|| false);
     assert_eq!(stopped.expect_err("stopped").kind(), ErrorKind::Cancelled);
