@@ -11,7 +11,7 @@ use domain::civil::{self, Micros};
 use domain::jobs::{JobRunner, Work};
 use domain::ports::ModelRegistry;
 use domain::registry::ModelHistory;
-use domain::{Error, Result};
+use domain::{Error, ErrorKind, Result};
 use futures::FutureExt;
 use models::forecast::{ForecastConfig, Learning};
 use tokio_util::sync::CancellationToken;
@@ -84,7 +84,11 @@ async fn submit_due(lake: &Arc<Lake>, jobs: &InProcess, every_days: i64, work: W
         let newest = jobs.jobs(&tenant).await?.into_iter().next();
         let has_just_ended = |ended: Micros| civil::now() - ended < PAUSE;
         if newest.is_none_or(|job| job.ended_at.is_some_and(|ended| !has_just_ended(ended))) {
-            let _job = jobs.submit(&tenant, work).await?;
+            match jobs.submit(&tenant, work).await {
+                // So many wait that the others come later.
+                Err(error) if error.kind() == ErrorKind::Unavailable => break,
+                submitted => drop(submitted?),
+            }
         }
     }
     Ok(())

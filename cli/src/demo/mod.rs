@@ -106,7 +106,12 @@ pub(crate) async fn run(config: &Config, args: Args) -> Result<()> {
         Some(listener) => {
             let jobs = forecasting::runner(&lake);
             let state = serve::state(lake, metrics, shutdown.clone())?.with_jobs(Arc::new(jobs.clone()));
-            tokio::join!(serve::http(listener, state, api::Routes::All), jobs.run(shutdown)).0
+            let served = async {
+                let served = serve::http(listener, state, api::Routes::All).await;
+                shutdown.cancel();
+                served
+            };
+            tokio::join!(served, jobs.run(shutdown.clone())).0
         }
     }
 }
