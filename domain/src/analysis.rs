@@ -16,7 +16,7 @@ pub struct GivenSeries {
     pub values: Vec<f64>,
 }
 
-/// What comes next in a series.
+/// What comes next in a series; NaN where it has no value to tell it by.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Outlook {
     /// The times behind its last.

@@ -40,10 +40,12 @@ impl Analysis for SeriesAnalysis {
             let window = Window::new(&table, &settings, 0);
             let answers = Candidate::Combined.forecast(&window, None);
             outlooks.extend(lot.iter().zip(answers).map(|(series, mut answer)| {
-                if settings.clip0 {
-                    let columns = answer.quantiles.iter_mut().chain([&mut answer.mean]);
-                    columns.flatten().for_each(|value| *value = value.max(0.0));
-                }
+                let is_known = series.y.iter().any(|y| y.is_finite());
+                let floor = if settings.clip0 { 0.0 } else { f64::NEG_INFINITY };
+                let columns = answer.quantiles.iter_mut().chain([&mut answer.mean]);
+                columns
+                    .flatten()
+                    .for_each(|value| *value = if is_known { value.max(floor) } else { f64::NAN });
                 Outlook {
                     times: behind(series, frequency, horizon),
                     mean: answer.mean,

@@ -240,6 +240,32 @@ mod tests {
     }
 
     #[test]
+    fn weeks_begin_half_of_the_way_that_all_went_a_year_before() {
+        let mut builder = LongTableBuilder::new(Frequency::Weekly(chrono::Weekday::Mon), Vec::new());
+        let first = NaiveDate::from_ymd_opt(2021, 1, 4).expect("a date");
+        for week in 0..100_u64 {
+            // Four times as much from the fortieth week of a year on, for six weeks.
+            let y = if (40..46).contains(&(week % 52)) { "8" } else { "2" };
+            let date = (first + Days::new(7 * week)).to_string();
+            for id in ["a", "b"] {
+                builder.push(Some(id), Some(&date), Some(y), std::iter::empty()).expect("a row");
+            }
+        }
+        let table = builder.finish().expect("a table");
+        let view = View { season: 52, mask: None, by: Vec::new(), around: Vec::new(), ..view() };
+        let features = Features::new(&table, &view, &[92, 92]);
+        let like = |origin: usize, target: usize| {
+            let told = features.tell(&[Question { series: 0, target, origin, foresees: false }]);
+            f64::from(told.like[0]) * told.levels[0]
+        };
+        // What the newest weeks had is 2; all series had four times that a year before: half of the way is twice.
+        assert!((like(90, 90 + 4) - 4.0).abs() < 0.05, "{}", like(90, 94));
+        assert!((like(88, 88) - 2.0).abs() < 0.05, "{}", like(88, 88));
+        // The first time, nothing was a year before.
+        assert!((like(38, 42) - 2.0).abs() < 0.05, "{}", like(38, 42));
+    }
+
+    #[test]
     fn what_is_told_is_what_came() {
         let (table, view) = (table(0), view());
         let features = Features::new(&table, &view, &[DAYS, DAYS - 100]);

@@ -92,7 +92,7 @@ impl SeriesRows {
         self.names.iter().map(text).collect()
     }
 
-    /// Time and value; NaN where there is none.
+    /// Time and value, NaN where there is none; nothing without a time.
     pub(super) fn point(&self, row: usize) -> Option<(i64, f64)> {
         let times = self.times.as_primitive_opt::<TimestampMicrosecondType>()?;
         let values = self.values.as_primitive_opt::<Float64Type>()?;

@@ -129,7 +129,7 @@ impl ExecutionPlan for AnalysisExec {
                 rows += batch.num_rows();
                 // Once as it is gathered, once as models hold it.
                 memory.try_grow(2 * batch.get_array_memory_size())?;
-                gather(&columns, &batch, &mut gathered)?;
+                gather(asked, &columns, &batch, &mut gathered)?;
                 bound(asked, rows, gathered.len())?;
             }
             bound_ahead(asked, gathered.len())?;
@@ -154,12 +154,19 @@ fn ours(error: Error) -> DataFusionError {
     DataFusionError::External(Box::new(error))
 }
 
-fn gather(columns: &SeriesColumns, batch: &RecordBatch, gathered: &mut Gathered) -> DfResult<()> {
+fn gather(
+    asked: Asked,
+    columns: &SeriesColumns,
+    batch: &RecordBatch,
+    gathered: &mut Gathered,
+) -> DfResult<()> {
     let rows = columns.rows(batch)?;
     for row in 0..batch.num_rows() {
-        if let Some(point) = rows.point(row) {
-            gathered.entry(rows.name(row)).or_default().push(point);
-        }
+        let point = rows.point(row).ok_or_else(|| {
+            let message = format!("{}: a row of its question has no time: leave such rows out", asked.name());
+            ours(Error::invalid(message))
+        })?;
+        gathered.entry(rows.name(row)).or_default().push(point);
     }
     Ok(())
 }
@@ -272,9 +279,14 @@ fn one(asked: Asked, name: &[Option<String>], mut points: Vec<(i64, f64)>) -> do
     Ok(GivenSeries { name, times, values })
 }
 
+/// What is no number is null.
+fn known(value: f64) -> Option<f64> {
+    Some(value).filter(|value| value.is_finite())
+}
+
 fn outlooks(made: &[Outlook], interval: Option<(usize, usize)>) -> Vec<ArrayRef> {
     let column = |of: &dyn Fn(&Outlook) -> Vec<f64>| -> ArrayRef {
-        Arc::new(made.iter().flat_map(of).collect::<Float64Array>())
+        Arc::new(made.iter().flat_map(of).map(known).collect::<Float64Array>())
     };
     let quantile = |at: usize| column(&|made| made.quantiles[at].clone());
     let mean = column(&|made| made.mean.clone());
@@ -288,9 +300,10 @@ fn anomalies(series: &[GivenSeries], judged: &[Vec<Judged>]) -> Vec<ArrayRef> {
     let figure = |of: fn(&Judged) -> Option<f64>| -> ArrayRef {
         Arc::new(judged.iter().flatten().map(of).collect::<Float64Array>())
     };
-    let given = |value: &f64| Some(*value).filter(|value| value.is_finite());
     vec![
-        Arc::new(series.iter().flat_map(|series| &series.values).map(given).collect::<Float64Array>()),
+        Arc::new(
+            series.iter().flat_map(|series| &series.values).copied().map(known).collect::<Float64Array>(),
+        ),
         figure(|of| of.expected),
         figure(|of| of.bounds.map(|of| of.0)),
         figure(|of| of.bounds.map(|of| of.1)),

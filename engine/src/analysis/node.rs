@@ -13,6 +13,7 @@ use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext
 use datafusion::logical_expr::{Expr, LogicalPlan, UserDefinedLogicalNode, UserDefinedLogicalNodeCore};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
+use domain::Error;
 use domain::forecast::QUANTILES_PER_MILLE;
 
 use super::Analyst;
@@ -79,9 +80,21 @@ impl AnalysisNode {
             .map_err(|error| DataFusionError::External(Box::new(error)))?;
         let mut fields = columns.shown(&given);
         fields.extend(asked.columns(given.field(columns.value)));
+        check_names(asked, &fields)?;
         let schema = DFSchema::from_unqualified_fields(fields.into(), std::collections::HashMap::new())?;
         Ok(Self { input, asked, columns, schema: Arc::new(schema) })
     }
+}
+
+/// Refuses a question with a column that is named as one of the answer is.
+fn check_names(asked: Asked, fields: &[Field]) -> DfResult<()> {
+    let is_again =
+        |(at, field): &(usize, &Field)| fields[..*at].iter().any(|before| before.name() == field.name());
+    let Some((_, again)) = fields.iter().enumerate().find(is_again) else { return Ok(()) };
+    let (function, name) = (asked.name(), again.name());
+    let message =
+        format!("{function}: its question has a column `{name}`, and so has the answer: name it otherwise");
+    Err(DataFusionError::External(Box::new(Error::invalid(message))))
 }
 
 impl PartialOrd for AnalysisNode {

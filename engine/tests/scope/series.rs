@@ -113,6 +113,14 @@ async fn what_is_no_series_is_told_with_what_is_asked_for() {
             "anomalies: column list is ",
         ),
         ("anomalies(sales)", "anomalies takes a question in parentheses"),
+        (
+            "anomalies((SELECT date '2024-01-01' AS day, 1.0 AS score))",
+            "anomalies: its question has a column `score`, and so has the answer: name it otherwise",
+        ),
+        (
+            "forecast((SELECT CAST(NULL AS DATE) AS day, 1.0 AS y), 7)",
+            "forecast: a row of its question has no time: leave such rows out",
+        ),
         ("explain_forecast(7)", "explain_forecast takes an article"),
         ("risk_score('a', 'b', 'c')", "risk_score takes an article"),
     ] {
@@ -124,6 +132,9 @@ async fn what_is_no_series_is_told_with_what_is_asked_for() {
         refused(&engine, "a", "SELECT * FROM forecast((SELECT occurred_at, quantity FROM raw.sales), 7)")
             .await;
     assert!(missing.to_string().contains("not found"), "{missing}");
+    // Of nothing known, nothing is told.
+    let unknown = "SELECT count(*), count(mean), count(q500) FROM forecast((SELECT date '2024-01-01' AS day, CAST(NULL AS DOUBLE) AS y), 3)";
+    assert_eq!(rows(&engine, "a", unknown).await, "3,0,0");
     // A name is a text, whatever stands in it.
     assert_eq!(
         rows(&engine, "a", "SELECT count(*) FROM explain_forecast('x'' OR ''1'' = ''1', '{t}')").await,

@@ -3,7 +3,7 @@
 //! The second takes each open day of the last year as likely as another, zeros and all: for an article that sells on one day in fifty, that says more than a model does. One that is
 //! new has few days of its own, and is held beside others as they were when they were new.
 
-use domain::forecast::{Effects, QUANTILES_PER_MILLE};
+use domain::forecast::Effects;
 
 use super::business::{Business, FEWEST_DAYS, FEWEST_SALE_DAYS};
 use super::conformal::Scores;
@@ -65,7 +65,7 @@ fn of_own_days(business: &Business<'_>, series: usize) -> Leaf {
         Some(others) => {
             // The first day is a sale by definition, and tells nothing of those behind it.
             let own = open.get(1..).unwrap_or_default();
-            (others.mean(own), others.quantiles(own, QUANTILES_PER_MILLE))
+            (others.mean(own), others.quantiles(own))
         }
         None => {
             let latest = |days: usize| &open[open.len().saturating_sub(days)..];

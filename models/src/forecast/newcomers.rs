@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::forecast::DailySeries;
+use domain::forecast::{DailySeries, QUANTILES_PER_MILLE};
 use serde::{Deserialize, Serialize};
 
 /// Days behind the first sale in which an article is new.
@@ -96,15 +96,15 @@ impl Debut {
         (own.iter().sum::<f64>() + COUNTS_AS_DAYS * self.mean) / (own.len() as f64 + COUNTS_AS_DAYS)
     }
 
-    /// Quantiles of its own days and these together, at probabilities in per mille, rising.
-    pub(super) fn quantiles<const N: usize>(&self, own: &[f64], per_mille: [u16; N]) -> [f64; N] {
+    /// The quantiles at [`QUANTILES_PER_MILLE`] of its own days and these together.
+    pub(super) fn quantiles(&self, own: &[f64]) -> [f64; 11] {
         let weight = COUNTS_AS_DAYS / self.sample.len() as f64;
         let all = own.iter().map(|units| (*units, 1.0));
         let mut all: Vec<(f64, f64)> = all.chain(self.sample.iter().map(|units| (*units, weight))).collect();
         all.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
         let total = own.len() as f64 + COUNTS_AS_DAYS;
         let (mut at, mut below) = (0, 0.0);
-        per_mille.map(|per_mille| {
+        QUANTILES_PER_MILLE.map(|per_mille| {
             let wanted = f64::from(per_mille) / 1_000.0 * total;
             while at + 1 < all.len() && below + all[at].1 < wanted {
                 below += all[at].1;

@@ -158,6 +158,11 @@ fn means_sum_from_level_to_level_and_quantiles_know_what_sells_together() {
     let levels: Vec<_> = forecasts.forecasts.iter().map(|made| made.subject.level()).collect();
     let of_store = [["sku"; 6].as_slice(), &["category", "category", "store"]].concat();
     assert_eq!(levels, [of_store.clone(), of_store, vec!["business"]].concat());
+    // Whole units were sold: quantiles are such, means are none.
+    let of_articles =
+        || forecasts.forecasts.iter().filter(|made| made.subject.sku().is_some()).flat_map(|made| &made.days);
+    assert!(of_articles().all(|made| made.quantiles.iter().all(|units| units.fract() == 0.0)));
+    assert!(of_articles().any(|made| made.mean.fract() != 0.0));
     let sum = |ahead: usize, is_part: &dyn Fn(&Subject) -> bool| -> f64 {
         let parts = forecasts.forecasts.iter().filter(|made| is_part(&made.subject));
         parts.map(|made| made.days[ahead].mean).sum()
